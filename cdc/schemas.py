@@ -1,0 +1,87 @@
+"""Descriptions of tables, as kept on the topic `{name}.cdc.schemas` (compacted, keyed by table). Pure.
+
+A description is published in the same Kafka transaction as, and before, the first event that
+has its columns. So a consumer that meets an unknown column finds it by reading the schemas
+topic to its end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import orjson
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a source table and the form its values have in events.
+
+    Args:
+        name: as in the source.
+        type: the source's type as SQL writes it, with modifiers: `numeric(12,2)`, `text[]`.
+        target_type: a type any PostgreSQL server knows that holds the values: `type` itself,
+            the base type of a domain, `text` for enums and types of extensions.
+        form: Kafka Connect's type of the JSON value: `int16`, `int32`, `int64`, `float32`,
+            `float64`, `boolean`, `string`, `bytes`, `array`, `struct`.
+        semantic: Debezium's or Connect's name of the meaning, such as
+            `io.debezium.time.Date`, or None.
+        items: for `array`: form and semantic of the elements, as a column of that name.
+        nullable: whether NULL is allowed.
+        attnum: the column's number in the source (recognises renames), 0 if unknown.
+        parameters: what a reader of `semantic` needs (`scale`, `length`, `labels` …).
+    """
+
+    name: str
+    type: str
+    target_type: str
+    form: str
+    semantic: str | None = None
+    items: Column | None = None
+    nullable: bool = True
+    attnum: int = 0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSchema:
+    """A table as its events show it.
+
+    Args:
+        table: "schema.table" in the source.
+        topic: the event topic.
+        columns: in the order of the events' members.
+        key: names of the columns of the event key, in the key's order; empty without one.
+        position: `cdc.pos` of the first event that has this form.
+    """
+
+    table: str
+    topic: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    position: str
+
+    def to_bytes(self) -> bytes:
+        return orjson.dumps({"version": FORMAT_VERSION, **asdict(self)})
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TableSchema:
+        """Raises: ValueError when it is not a description of this format version."""
+        document = orjson.loads(data)
+        if not isinstance(document, dict) or document.get("version") != FORMAT_VERSION:
+            raise ValueError("not a table description of format version 1")
+        return cls(
+            table=document["table"],
+            topic=document["topic"],
+            columns=tuple(_column(c) for c in document["columns"]),
+            key=tuple(document["key"]),
+            position=document["position"],
+        )
+
+
+def _column(document: dict[str, Any]) -> Column:
+    items = document["items"]
+    return Column(**{**document, "items": _column(items) if items else None})

@@ -1,0 +1,1 @@
+"""Sinks: each package writes one kind of target. They import `cdc`, never each other or a connector."""
