@@ -1,22 +1,23 @@
 """Compiled-optional modules: which run compiled, and what lets the same file run interpreted. Reads files only.
 
-A hot module is named `*_cy.py`, is plain Python, and begins so:
+A hot module is named `*_cy.py`, is plain Python, and has after its other imports:
 
-    try:
-        import cython
-    except ModuleNotFoundError:
-        from cdc.compiled import cython  # type: ignore[no-redef, assignment]
+    from cdc import cython
 
-Cython compiles the file when the project is installed (`setup.py`); where that was not
-possible, or `CDC_INTERPRETED=1` is set, the source itself runs, with or without Cython
-installed. `python setup.py build_ext --inplace` compiles again after an edit.
+    if cython.compiled:
+        import cython  # type: ignore[no-redef]  # only the compiler needs to see this
+
+Cython compiles the file when the project is installed (`setup.py`). Where that was not
+possible, or `CDC_INTERPRETED=1` is set, the source itself runs, with `cdc.cython` in
+Cython's place, whether Cython is installed or not. After an edit,
+`python setup.py build_ext --inplace` compiles it again.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -24,9 +25,6 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,54 +105,3 @@ def install() -> None:
     """Let `CDC_INTERPRETED=1` work: load compiled-optional modules from their sources."""
     if os.environ.get("CDC_INTERPRETED") == "1":
         sys.meta_path.insert(0, _SourceFirst())
-
-
-class _Type:
-    """A C type where no C is: calls convert, `[…]` (pointers, views, const) changes nothing."""
-
-    def __init__(self, convert: Callable[[Any], Any]) -> None:
-        self._convert = convert
-
-    def __call__(self, value: Any = 0) -> Any:
-        return self._convert(value)
-
-    def __getitem__(self, _: Any) -> _Type:
-        return self
-
-
-def _as_is(value: Any) -> Any:
-    return value
-
-
-def _decorator(*_: Any, **__: Any) -> Callable[[_T], _T]:
-    return _as_is
-
-
-class _Shim:
-    """What hot modules use of `cython`, where Cython is not installed. Nothing is checked or wrapped."""
-
-    compiled = False
-    char = uchar = short = ushort = int = uint = long = ulong = longlong = ulonglong = _Type(int)
-    Py_ssize_t = size_t = _Type(int)
-    float = double = _Type(float)
-    bint = _Type(bool)
-    void = const = p_char = p_uchar = p_void = _Type(_as_is)
-    cclass = ccall = cfunc = inline = final = staticmethod(_as_is)
-    locals = returns = exceptval = annotation_typing = staticmethod(_decorator)
-    boundscheck = wraparound = cdivision = initializedcheck = nonecheck = staticmethod(_decorator)
-    overflowcheck = infer_types = freelist = staticmethod(_decorator)
-
-    @staticmethod
-    def declare(_: Any = None, value: Any = None) -> Any:
-        return value
-
-    @staticmethod
-    def cast(_: Any, value: Any, **__: Any) -> Any:
-        return value
-
-    @staticmethod
-    def pointer(of: Any) -> Any:
-        return of
-
-
-cython = _Shim()
