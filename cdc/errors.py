@@ -8,6 +8,7 @@ supervisor starts the worker again after a pause when it is true.
     ├── ConfigError              wrong settings; holds every Problem found      exit 2
     ├── Gap                      changes that can no longer be read             exit 3
     ├── Refused                  would be unsafe to go on                       exit 3
+    ├── SecretUnavailable        a password file or command gives nothing for now (retriable)
     ├── SourceError              the source said no
     │   ├── SourceUnavailable    … for now (retriable)
     │   └── ProtocolError        a message that cannot be understood
@@ -86,6 +87,12 @@ class Refused(CdcError):
     """Going on would risk what is promised."""
 
     exit_code = 3
+
+
+class SecretUnavailable(CdcError):
+    """A password's file cannot be read, or its command fails, for now."""
+
+    retriable = True
 
 
 class SourceError(CdcError):
