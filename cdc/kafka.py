@@ -144,7 +144,7 @@ def wrongs_of(kafka: KafkaSettings) -> Iterator[Wrong]:
         if known is None:
             yield Wrong(path, *_refusal(name))
         elif known.values and value not in known.values:
-            yield Wrong(path, f"must be one of {', '.join(known.values)}", _close(value, known.values))
+            yield Wrong(path, f"must be one of {' | '.join(known.values)}", _close(value, known.values))
         elif known.kind == "number" and not value.lstrip("-").isdigit():
             yield Wrong(path, "must be a whole number")
         elif known.kind == "flag" and value not in ("true", "false"):

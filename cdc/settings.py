@@ -213,7 +213,7 @@ class ServerSettings(Model):
         if found and found[2] and int(found[2]) <= 65535:
             return value
         if re.fullmatch(r".+:\d{1,5}", value):
-            raise ValueError("must be a loopback address: nothing guards it yet; such as 127.0.0.1:8083")
+            raise ValueError("must be a loopback address: nothing guards it yet, such as 127.0.0.1:8083")
         raise ValueError("must be a loopback address and a port, such as 127.0.0.1:8083")
 
     def address(self) -> tuple[str, int]:

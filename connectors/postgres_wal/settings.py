@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
 
-from cdc.settings import ConnectorSettings, Duration, Model, Size
+from cdc import databases, names
+from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
 
 
 class ColumnChoice(Model):
     """Which columns are published: `include` or `exclude`, not both. Key columns always are."""
 
     include: list[str] | None = None
+    """Only these columns."""
     exclude: list[str] | None = None
+    """All columns but these."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> ColumnChoice:
@@ -26,38 +30,39 @@ class Constant(Model):
     """Mask: every value (NULL stays NULL) becomes this text."""
 
     constant: str
+    """The text."""
 
 
 class TableOptions(Model):
-    """What may be set for one table or pattern of tables.
-
-    Args:
-        columns: which columns are published.
-        mask: column → `hmac` (HMAC-SHA-256 hex, keyed by the connector's `mask_key`) or a constant.
-        truncate: column → at most this many characters.
-        message_key: columns of the event key instead of the primary key.
-        unchanged: TOAST values the server does not send: `reselect` reads the current value
-            and flags it, `mark` only names the columns. Default: reselect on compacted topics.
-        truncates: TRUNCATE of the table: `skip`, or `fan_out` one marker to every partition.
-        timestamp: of the record: `commit` time or `append` (when the broker gets it). Default:
-            append where the topic expires by time, else commit.
-    """
+    """What may be set for one table or pattern of tables."""
 
     columns: ColumnChoice = ColumnChoice()
-    mask: dict[str, Literal["hmac"] | Constant] = {}
-    truncate: dict[str, Annotated[int, Field(ge=0)]] = {}
-    message_key: list[str] | None = None
+    """Which columns are published."""
+    mask: dict[str, Literal["hmac"] | Constant] = Field(default_factory=dict)
+    """Column → `hmac` (HMAC-SHA-256 in hex, keyed by the connector's `mask_key`) or `{constant: TEXT}`."""
+    truncate: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    """Column → at most this many characters."""
+    message_key: Annotated[list[str], Field(min_length=1)] | None = None
+    """Columns of the event key instead of the primary key."""
     unchanged: Literal["reselect", "mark"] | None = None
+    """TOAST values the server does not send: `reselect` reads the current value and flags it, `mark`
+    only names the columns. Default: reselect on compacted topics."""
     truncates: Literal["skip", "fan_out"] | None = None
+    """TRUNCATE of the table: `skip`, or `fan_out` one marker to every partition."""
     timestamp: Literal["commit", "append"] | None = None
+    """Of the record: `commit` time or `append` (when the broker gets it). Default: append where the
+    topic expires by time, else commit."""
 
 
 class BatchSettings(Model):
     """When a batch closes: idle after `linger`, busy at `rows` or `bytes`."""
 
     rows: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    """At most this many events."""
     bytes: Size = 16 * 1024 * 1024
+    """At most about this many bytes of keys and values."""
     linger: Duration = 0.002
+    """How long an idle source's batch waits for more."""
 
 
 def _tables(value: Any) -> Any:
@@ -65,49 +70,112 @@ def _tables(value: Any) -> Any:
     if isinstance(value, list):
         tables: dict[str, Any] = {}
         for item in value:
-            if isinstance(item, dict):
-                tables.update(item)
-            else:
-                tables[str(item)] = {}
+            for name, options in item.items() if isinstance(item, dict) else [(str(item), {})]:
+                if name in tables:
+                    raise ValueError(f"{name} is given twice")
+                tables[name] = options or {}
         return tables
     if isinstance(value, dict):
         return {name: options or {} for name, options in value.items()}
     return value
 
 
-class PostgresWalSettings(ConnectorSettings):
-    """A connector that reads PostgreSQL's write-ahead log by logical replication.
+_OPTIONS = {"anyOf": [{"$ref": "#/$defs/TableOptions"}, {"type": "null"}]}
+_MAPPING = {"type": "object", "minProperties": 1, "additionalProperties": _OPTIONS}
+_ENTRY = {"anyOf": [{"type": "string"}, _MAPPING]}
+_TABLES_SCHEMA = {"anyOf": [{"type": "array", "minItems": 1, "items": _ENTRY}, _MAPPING]}
 
-    Args:
-        database: a name under `databases:`.
-        tables: names (`public.orders`) and patterns (`sales.*`, `public.audit_?`), as a list or
-            as a mapping to options; the most specific entry that matches a table wins.
-        snapshot: `initial` (rows first, then the stream), `never`, or `only`.
-        snapshot_readers: parallel COPY connections.
-        slot, publication: names, if not derived from the bridge's and the connector's.
-        create: make slot and publication when they are missing.
-        mask_key, mask_key_file: the key of `mask: hmac`.
-        decimal: numerics as `string` (exact), `double`, or `precise` (Connect Decimal, base64).
-        unchanged, truncates, timestamp: defaults of the table options of that name.
-        batch: when a batch closes.
-        idle_interval: how often an idle source's position is stored and confirmed.
-        session_timeout: after this long without a sign of life the server frees our lock.
-    """
+
+class PostgresWalSettings(ConnectorSettings):
+    """A connector that reads PostgreSQL's write-ahead log by logical replication."""
 
     type: Literal["postgres_wal"] = "postgres_wal"
+    """The kind of connector."""
     database: str
-    tables: Annotated[dict[str, TableOptions], BeforeValidator(_tables), Field(min_length=1)]
+    """A name under `databases:`."""
+    tables: Annotated[
+        dict[str, TableOptions], BeforeValidator(_tables), Field(min_length=1), WithJsonSchema(_TABLES_SCHEMA)
+    ]
+    """Names (`public.orders`) and patterns (`sales.*`, `public.audit_?`), as a list or as a mapping to
+    options; the most specific entry that matches a table wins."""
     snapshot: Literal["initial", "never", "only"] = "initial"
+    """`initial` (rows first, then the stream), `never`, or `only`."""
     snapshot_readers: Annotated[int, Field(ge=1, le=32)] = 4
+    """Parallel COPY connections."""
     slot: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] | None = None
+    """Name of the replication slot, if not derived from the bridge's and the connector's name."""
     publication: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """Name of the publication, if not derived likewise."""
     create: bool = True
+    """Make slot and publication when they are missing."""
     mask_key: SecretStr | None = None
+    """The key of `mask: hmac`."""
     mask_key_file: str | None = None
+    """File that holds the key of `mask: hmac`."""
     decimal: Literal["string", "double", "precise"] = "string"
+    """Numerics as `string` (exact), `double`, or `precise` (Connect Decimal, base64)."""
     unchanged: Literal["reselect", "mark"] | None = None
+    """Default of the tables' `unchanged`."""
     truncates: Literal["skip", "fan_out"] = "skip"
+    """Default of the tables' `truncates`."""
     timestamp: Literal["commit", "append"] | None = None
+    """Default of the tables' `timestamp`."""
     batch: BatchSettings = BatchSettings()
+    """When a batch closes."""
     idle_interval: Duration = 10.0
+    """How often an idle source's position is stored and confirmed."""
     session_timeout: Duration = 10.0
+    """After this long without a sign of life the server frees our lock."""
+
+    def captured(self) -> Sequence[str]:
+        return list(self.tables)
+
+    def wrongs(self, settings: Settings, name: str) -> Iterator[Wrong]:
+        for table, options in self.tables.items():
+            if "." not in table:
+                suggestion = f'such as public.{table}, or "public.*"'
+                yield Wrong(("tables", table), "must be schema.table or a pattern of it", suggestion)
+            yield from self._column_wrongs(table, options)
+        yield from self._shared(settings, name)
+
+    def _column_wrongs(self, table: str, options: TableOptions) -> Iterator[Wrong]:
+        excluded = options.columns.exclude or []
+        for column, mask in options.mask.items():
+            if mask == "hmac" and self.mask_key is None:
+                yield Wrong(("tables", table, "mask", column), "needs a key", "add mask_key_file to the connector")
+            if column in options.truncate:
+                message = "is masked already, truncating has no effect"
+                yield Wrong(("tables", table, "truncate", column), message, "remove one of them")
+        for column in options.message_key or []:
+            if column in excluded:
+                message = f"holds {column}, which columns.exclude leaves out"
+                yield Wrong(("tables", table, "message_key"), message, "remove it from one of them")
+        for kind, columns in (("mask", options.mask), ("truncate", options.truncate)):
+            for column in columns:
+                if column in excluded:
+                    yield Wrong(("tables", table, kind, column), "is left out by columns.exclude", "remove one of them")
+
+    def _shared(self, settings: Settings, name: str) -> Iterator[Wrong]:
+        """A slot belongs to one connector of a server, a publication to one of a database."""
+        own = settings.databases.get(self.database)
+        for other_name, other in settings.connectors.items():
+            if other_name == name:
+                return  # the later of two says so
+            if own is None or not isinstance(other, PostgresWalSettings) or other.database not in settings.databases:
+                continue
+            theirs = settings.databases[other.database]
+            slot = self.slot_name(settings, name)
+            if databases.server(own) == databases.server(theirs) and slot == other.slot_name(settings, other_name):
+                yield Wrong(("slot",), f"slot {slot} belongs to connector {other_name} already", "give another name")
+            publication = self.publication_name(settings, name)
+            if own == theirs and publication == other.publication_name(settings, other_name):
+                message = f"publication {publication} belongs to connector {other_name} already"
+                yield Wrong(("publication",), message, "give another name")
+
+    def slot_name(self, settings: Settings, name: str) -> str:
+        """The slot of the connector `name` that has this section."""
+        return self.slot or names.slot_name(settings.name, name)
+
+    def publication_name(self, settings: Settings, name: str) -> str:
+        """The publication of the connector `name` that has this section."""
+        return self.publication or names.publication_name(settings.name, name)
