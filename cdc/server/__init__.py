@@ -1,0 +1,1 @@
+"""The local HTTP address of `cdc run`, and its readers."""

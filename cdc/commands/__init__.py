@@ -1,0 +1,1 @@
+"""`cdc …`: one module per command."""
