@@ -47,8 +47,11 @@ class HotModule:
 
     @property
     def stale(self) -> bool:
-        """True when the source was edited after it was compiled: the binary would win."""
-        return self.binary is not None and self.source.stat().st_mtime > self.binary.stat().st_mtime
+        """True when the source, or a declaration beside it, was edited after it was compiled: the binary would win."""
+        if self.binary is None:
+            return False
+        compiled_from = [self.source, *self.source.parent.glob("*.pxd")]
+        return max(file.stat().st_mtime for file in compiled_from) > self.binary.stat().st_mtime
 
 
 def hot_modules() -> list[HotModule]:

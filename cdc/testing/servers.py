@@ -230,6 +230,9 @@ class KafkaServer(Broker):
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": str(data),
             "auto.create.topics.enable": "false",
+            # A killed broker may register again only when its old session is over (9 s by default).
+            "broker.heartbeat.interval.ms": "500",
+            "broker.session.timeout.ms": "3000",
             "group.initial.rebalance.delay.ms": "0",
             "offsets.topic.num.partitions": "4",
             "offsets.topic.replication.factor": "1",

@@ -1,0 +1,99 @@
+"""Fixtures that tests share: real servers once a session, a database and a name of its own for each test.
+
+`postgres` and `kafka` are shared: a test that stops or kills a server starts one of its own
+(`with PostgresServer() as server:`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from cdc.compiled import hot_modules, summary
+from cdc.testing.servers import KafkaServer, PostgresInstallation, PostgresServer, ServerError, installed_postgres, kafka_jars
+from tests.databases import Database, fresh_database
+
+POM = Path(__file__).parent / "pom.xml"
+
+_not_tested: list[str] = []
+
+
+def pytest_configure() -> None:
+    stale = [module.name for module in hot_modules() if module.stale]
+    if stale:
+        raise pytest.UsageError(
+            f"{', '.join(stale)}: edited after being compiled, and the old binary would be tested; "
+            "mend it with: python setup.py build_ext --inplace (or make env)"
+        )
+
+
+def pytest_report_header() -> list[str]:
+    versions = ", ".join(map(str, installed_postgres())) or "none"
+    return [f"hot modules: {summary()}", f"postgres: {versions}; kafka: {_kafka_version()} through Maven"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for what in _not_tested:
+        terminalreporter.write_sep("!", f"NOT TESTED: {what}", red=True, bold=True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("every_postgres"):
+        metafunc.parametrize("postgres", installed_postgres(), indirect=True, scope="session", ids=str)
+
+
+@pytest.fixture(scope="session")
+def _running() -> Iterator[tuple[ExitStack, dict[PostgresInstallation, PostgresServer]]]:
+    with ExitStack() as servers:
+        yield servers, {}
+
+
+@pytest.fixture(scope="session")
+def postgres(
+    request: pytest.FixtureRequest, _running: tuple[ExitStack, dict[PostgresInstallation, PostgresServer]]
+) -> PostgresServer:
+    """A running PostgreSQL: the newest, or with the mark `every_postgres` each one in turn."""
+    installation = getattr(request, "param", None) or installed_postgres()[0]
+    stack, servers = _running
+    if installation not in servers:
+        servers[installation] = stack.enter_context(PostgresServer(installation))
+    return servers[installation]
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A running Apache Kafka. Without Java or Maven the test is skipped, and that is an error in the CI."""
+    try:
+        jars = kafka_jars()
+    except ServerError as why:
+        if os.environ.get("CI") == "true":
+            raise
+        _not_tested.append(f"everything with real Kafka: {why}")
+        pytest.skip(f"no real Kafka: {why}")
+    with KafkaServer(jars) as server:
+        yield server
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A name of the test's own, fit for a bridge, its topics, slots and databases."""
+    return f"t{secrets.token_hex(4)}"
+
+
+@pytest.fixture
+def database(postgres: PostgresServer, prefix: str) -> Iterator[Database]:
+    """A fresh database on `postgres`, dropped with its slots in the end."""
+    with fresh_database(postgres, prefix) as fresh:
+        yield fresh
+
+
+def _kafka_version() -> str:
+    version = ElementTree.parse(POM).find(".//{*}dependency/{*}version")
+    assert version is not None
+    return version.text or ""
