@@ -80,9 +80,17 @@ def _hot_modules() -> Iterator[HotModule]:
         for folder in spec.submodule_search_locations or () if spec else ():
             for source in Path(folder).rglob("*_cy.py"):
                 name = ".".join((package, *source.relative_to(folder).with_suffix("").parts))
-                found = find_spec(name)
-                origin = found.origin if found else None
-                yield HotModule(name, source, Path(origin) if origin and not origin.endswith(".py") else None)
+                origin = _origin(name, source.parent)
+                yield HotModule(name, source, None if origin == source else origin)
+
+
+def _origin(name: str, folder: Path) -> Path | None:
+    """The file that an import would load; unlike importlib's `find_spec`, this imports no parent package."""
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, [str(folder)])
+        if spec and spec.origin:
+            return Path(spec.origin)
+    return None
 
 
 class _SourceFirst(MetaPathFinder):

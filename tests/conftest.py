@@ -16,7 +16,14 @@ from pathlib import Path
 import pytest
 
 from cdc.compiled import hot_modules, summary
-from cdc.testing.servers import KafkaServer, PostgresInstallation, PostgresServer, ServerError, installed_postgres, kafka_jars
+from cdc.testing.servers import (
+    KafkaServer,
+    PostgresInstallation,
+    PostgresServer,
+    ServerError,
+    installed_postgres,
+    kafka_jars,
+)
 from tests.databases import Database, fresh_database
 
 POM = Path(__file__).parent / "pom.xml"

@@ -59,7 +59,8 @@ def _drop(server: PostgresServer, name: str) -> None:
 
         def slots_are_gone() -> bool:
             slots = connection.execute(
-                "SELECT slot_name, pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s", [name]
+                "SELECT slot_name, pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = %s",
+                [name],
             ).fetchall()
             for slot, _ in slots:
                 try:
