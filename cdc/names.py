@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
 
+from cdc.patterns import is_pattern
+
 TOPIC_LENGTH = 249
 """Kafka's longest topic name."""
 
@@ -26,6 +28,14 @@ def event_topic(name: str, schema: str, table: str) -> str:
     `_`, as Debezium does it; a name that is too long ends in a hash.
     """
     return _cut(f"{name}.{_topic_part(schema)}.{_topic_part(table)}", TOPIC_LENGTH, separator="-")
+
+
+def topic_of_entry(name: str, entry: str) -> str:
+    """The topic of a name under `tables:`, or the pattern of topics that a pattern there means."""
+    schema, dot, table = entry.partition(".")
+    if is_pattern(entry) or not dot:
+        return f"{name}.{entry}"
+    return event_topic(name, schema, table)
 
 
 def offsets_topic(name: str) -> str:

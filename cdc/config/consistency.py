@@ -78,19 +78,11 @@ def _captured(settings: Settings) -> dict[str, list[str]] | None:
     return captured
 
 
-def _topic_of(settings: Settings, table: str) -> str:
-    """The topic of a name, or the pattern of topics of a pattern."""
-    schema, dot, rest = table.partition(".")
-    if patterns.is_pattern(table) or not dot:
-        return f"{settings.name}.{table}"
-    return names.event_topic(settings.name, schema, rest)
-
-
 def _topics_nobody_fills(settings: Settings) -> Iterator[Wrong]:
     captured = _captured(settings)
     if captured is None:
         return
-    filled = [_topic_of(settings, table) for tables in captured.values() for table in tables]
+    filled = [names.topic_of_entry(settings.name, table) for tables in captured.values() for table in tables]
     for name, sink in settings.sinks.items():
         for number, topic in enumerate(sink.topics):
             if any(_may_meet(topic, other) for other in filled):

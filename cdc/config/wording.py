@@ -53,6 +53,8 @@ def problems_of(error: ValidationError, document: Document, prefix: Path, model:
             continue  # the other alternatives of a union, one of which says more precisely what is wrong
         said = [_words(details, document, path, model, location) for details in group]
         message = ", or ".join(dict.fromkeys(message for message, _ in said)).replace(", or must be ", ", or ")
+        if group[0]["type"] in _SHOWING:
+            message += _shown(document, path)
         document.problem(path, message, next((suggestion for _, suggestion in said if suggestion), None))
 
 
@@ -86,24 +88,29 @@ def _words(
         return "is not a setting here", _known_keys(str(path[-1]), _keys_at(model, location[:-1]))
     if kind == "literal_error":
         expected = [word.strip().strip("'") for word in re.split(r", | or ", str(context["expected"]))]
-        return f"must be {_one_of(expected)}{_shown(document, path)}", _did_you_mean(document.at(path), expected)
+        return f"must be {_one_of(expected)}", _did_you_mean(document.at(path), expected)
     if kind == "value_error":
         message, _, example = str(context["error"]).partition(", such as ")
         return message, f"such as {example}" if example else None
     if kind in ("greater_than_equal", "less_than_equal", "greater_than", "less_than"):
-        return f"must be {_BOUNDS[kind]} {next(iter(context.values()))}{_shown(document, path)}", None
+        return f"must be {_BOUNDS[kind]} {next(iter(context.values()))}", None
     if kind == "too_short":
         return "must not be empty", None
     if kind in ("string_too_short", "string_too_long"):
         bound = context.get("min_length", context.get("max_length"))
         return f"must have at {'least' if 'min_length' in context else 'most'} {bound} characters", None
     if kind == "string_pattern_mismatch":
-        return f"must look like {context['pattern']}{_shown(document, path)}", None
+        return f"must look like {context['pattern']}", None
     if kind in _PLAIN:
-        message, suggestion = _PLAIN[kind]
-        return f"{message}{_shown(document, path)}", suggestion
+        return _PLAIN[kind]
     return details["msg"][:1].lower() + details["msg"][1:], None
 
+
+_SHOWING = frozenset({
+    "literal_error", "string_pattern_mismatch", "greater_than_equal", "less_than_equal", "greater_than", "less_than",
+    "int_type", "int_parsing", "int_from_float", "float_type", "float_parsing", "bool_type", "bool_parsing",
+})  # fmt: skip
+"""Where it helps to see the value."""
 
 _BOUNDS = {
     "greater_than_equal": "at least",

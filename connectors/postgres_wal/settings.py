@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from cdc import databases, names
 from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
@@ -80,10 +82,14 @@ def _tables(value: Any) -> Any:
     return value
 
 
-_OPTIONS = {"anyOf": [{"$ref": "#/$defs/TableOptions"}, {"type": "null"}]}
-_MAPPING = {"type": "object", "minProperties": 1, "additionalProperties": _OPTIONS}
-_ENTRY = {"anyOf": [{"type": "string"}, _MAPPING]}
-_TABLES_SCHEMA = {"anyOf": [{"type": "array", "minItems": 1, "items": _ENTRY}, _MAPPING]}
+class _ListToo:
+    """In the JSON Schema: a list of names and of mappings, as well as the mapping."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        mapping = handler(core)
+        options = {"anyOf": [mapping["additionalProperties"], {"type": "null"}]}
+        mapping = {**mapping, "additionalProperties": options}
+        return {"anyOf": [{"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, mapping]}}, mapping]}
 
 
 class PostgresWalSettings(ConnectorSettings):
@@ -93,9 +99,7 @@ class PostgresWalSettings(ConnectorSettings):
     """The kind of connector."""
     database: str
     """A name under `databases:`."""
-    tables: Annotated[
-        dict[str, TableOptions], BeforeValidator(_tables), Field(min_length=1), WithJsonSchema(_TABLES_SCHEMA)
-    ]
+    tables: Annotated[dict[str, TableOptions], BeforeValidator(_tables), Field(min_length=1), _ListToo()]
     """Names (`public.orders`) and patterns (`sales.*`, `public.audit_?`), as a list or as a mapping to
     options; the most specific entry that matches a table wins."""
     snapshot: Literal["initial", "never", "only"] = "initial"
