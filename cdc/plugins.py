@@ -8,16 +8,18 @@ A plugin's package names one object in its entry point (`cdc.connectors` or `cdc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from cdc.connector import Connector
     from cdc.settings import ConnectorSettings, Settings, SinkSettings
     from cdc.sink import Sink
+
+Plugin = TypeVar("Plugin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,30 @@ class SinkPlugin:
     check: Callable[[Settings, str, Any], Iterable[Finding]]
 
 
-@cache
-def connector_plugins() -> dict[str, ConnectorPlugin]:
-    """All installed kinds of connector, by the `type` that names them in the YAML."""
-    return {point.name: point.load() for point in entry_points(group="cdc.connectors")}
+class Plugins(Mapping[str, Plugin]):
+    """The installed plugins of one kind, by the `type` that names them in the YAML; imported when looked up."""
+
+    def __init__(self, group: str) -> None:
+        self._points = {point.name: point for point in entry_points(group=group)}
+
+    def __getitem__(self, name: str) -> Plugin:
+        plugin: Plugin = self._points[name].load()
+        return plugin
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
 
 
 @cache
-def sink_plugins() -> dict[str, SinkPlugin]:
-    """All installed kinds of sink, by the `type` that names them in the YAML."""
-    return {point.name: point.load() for point in entry_points(group="cdc.sinks")}
+def connector_plugins() -> Plugins[ConnectorPlugin]:
+    """All installed kinds of connector."""
+    return Plugins("cdc.connectors")
+
+
+@cache
+def sink_plugins() -> Plugins[SinkPlugin]:
+    """All installed kinds of sink."""
+    return Plugins("cdc.sinks")

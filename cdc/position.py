@@ -21,23 +21,29 @@ class Position:
     Args:
         order: text that orders the positions of one connector when compared as a string;
             "" before the first change.
-        state: what the connector needs to go on from here; JSON values only.
+        state: what the connector needs to go on from here; JSON values only; small, since it
+            is written with every batch.
+        ledger: what it must remember but changes rarely (which tables were snapshotted);
+            written only when given, so None means "as it was".
     """
 
     order: str
     state: Mapping[str, Any] = field(default_factory=dict)
+    ledger: Mapping[str, Any] | None = None
 
-    def to_bytes(self) -> bytes:
-        return orjson.dumps({"version": FORMAT_VERSION, "order": self.order, "state": dict(self.state)})
 
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Position:
-        """Read a stored position.
+def dump(document: Mapping[str, Any]) -> bytes:
+    """A stored document as JSON, with the version of its format."""
+    return orjson.dumps({"version": FORMAT_VERSION, **document})
 
-        Raises:
-            ValueError: not a position, or one that a newer release wrote.
-        """
-        document = orjson.loads(data)
-        if not isinstance(document, dict) or document.get("version") != FORMAT_VERSION:
-            raise ValueError("not a position of format version 1")
-        return cls(order=document["order"], state=document["state"])
+
+def load(data: bytes) -> dict[str, Any]:
+    """Read what `dump` wrote.
+
+    Raises:
+        ValueError: not such a document, or one that a newer release wrote.
+    """
+    document = orjson.loads(data)
+    if not isinstance(document, dict) or document.get("version") != FORMAT_VERSION:
+        raise ValueError(f"not a document of format version {FORMAT_VERSION}")
+    return document

@@ -1,0 +1,268 @@
+"""Exactly-once publishing and the stored position. Touches Kafka's producer interface.
+
+The rules are those of KIP-98 and KIP-618: one transactional id per connector task;
+`init_transactions` before the stored position is read; events and position in one
+transaction. Whatever is not plainly retriable ends the producer, and the caller starts over
+from the stored position.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+import structlog
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from cdc import names, topics
+from cdc.connector import Stopped
+from cdc.errors import BrokerUnavailable, Fenced, Interrupted, PublishError, RecordTooLarge
+from cdc.event import EVERY_PARTITION, Batch, EventTopic
+from cdc.kafka import kafka_config
+from cdc.offsets import read_documents
+from cdc.position import Position, dump
+from cdc.settings import Settings
+
+CALL_SECONDS = 1.0
+"""How long one call into librdkafka may block, so that a stop is noticed."""
+
+PATIENCE_SECONDS = 45.0
+"""How long a broker may be away before the connector starts over; below the transaction timeout."""
+
+TRANSACTION_TIMEOUT_MS = 60_000
+
+BATCH_SIZE = 1_000_000
+"""Bytes of one record batch; below the broker's default limit of 1,048,588."""
+
+RECORD_OVERHEAD = 96
+"""Bytes a record batch and a record add at most to key and value (message format 2)."""
+
+PRODUCER_PROPERTIES: dict[str, Any] = {
+    "acks": "all",
+    "enable.idempotence": True,
+    "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+    # murmur2 over the key's bytes, as the Java client partitions: co-partitioned readers agree.
+    "partitioner": "murmur2_random",
+    "compression.type": "lz4",
+    "linger.ms": 5,
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 32_768,
+    "delivery.report.only.error": True,
+    # Sizes are checked against each topic's own limit before `produce`.
+    "message.max.bytes": 1_000_000_000,
+}
+
+
+class Publisher:
+    """The Kafka side of one connector.
+
+    Args:
+        settings: the bridge's settings.
+        connector: the connector's name; its positions are stored under it.
+    """
+
+    def __init__(self, settings: Settings, connector: str) -> None:
+        self._settings = settings
+        self._connector = connector
+        self._offsets_topic = names.offsets_topic(settings.name)
+        self._producer: Producer | None = None
+        self._admin = AdminClient(kafka_config(settings.kafka))
+        self._limits: dict[str, int] = {}
+        declared = [t.max_message_bytes for t in settings.topics.values() if t.max_message_bytes]
+        self._batch_size = min([BATCH_SIZE, *declared])
+        self._tables: dict[str, EventTopic] = {}
+        self._partitions: dict[str, int] = {}
+        self._refused: KafkaError | None = None
+        self._stopping: Callable[[], bool] = lambda: False
+
+    def stop_when(self, stopping: Callable[[], bool]) -> None:
+        """Ask `stopping` while waiting for Kafka; raise Stopped when it says True."""
+        self._stopping = stopping
+
+    def take_over(self) -> Position | None:
+        """Fence every older producer of this connector, then read its stored position.
+
+        Returns: None before the first batch was ever published.
+        Raises: BrokerUnavailable, PublishError.
+        """
+        topics.ensure(self._admin, topics.own_topics(self._settings))
+        own = topics.existing_configuration(self._admin, topics.own_topics(self._settings))
+        self._limits.update({name: int(config["max.message.bytes"]) for name, config in own.items()})
+        group = self._settings.name
+        self._producer = Producer(
+            kafka_config(
+                self._settings.kafka,
+                **PRODUCER_PROPERTIES,
+                **{
+                    "transactional.id": names.transactional_id(group, self._connector),
+                    "batch.size": self._batch_size,
+                    "on_delivery": self._note_refusal,
+                },
+            )
+        )
+        self._patiently(self._producer.init_transactions)
+        return self._read_position()
+
+    def publish(self, batch: Batch) -> None:
+        """Store events and position in one transaction, or raise and store nothing a reader sees.
+
+        Raises:
+            RecordTooLarge: an event does not fit its topic; nothing was sent.
+            Interrupted, Fenced, BrokerUnavailable: start over from the stored position.
+        """
+        if batch.topics:
+            self._prepare(batch.topics)
+        self._check_sizes(batch)
+        producer = self._producer
+        if producer is None:
+            raise PublishError("publish before take_over")
+        try:
+            producer.begin_transaction()
+        except KafkaException as error:
+            raise self._given_up(error.args[0]) from error
+        produce = producer.produce
+        try:
+            for topic, key, value, partition, timestamp, headers in batch.records:
+                if partition == EVERY_PARTITION:
+                    for each in range(self._partition_count(topic)):
+                        self._produce(topic, key, value, each, timestamp, headers)
+                    continue
+                try:
+                    produce(topic, value, key, partition, None, None, timestamp, headers)
+                except BufferError:
+                    self._produce(topic, key, value, partition, timestamp, headers)
+            for key, value in self._position_records(batch.position):
+                self._produce(self._offsets_topic, key, value, 0, 0, None)
+        except KafkaException as error:
+            raise self._given_up(error.args[0]) from error
+        self._patiently(producer.commit_transaction)
+
+    def close(self) -> None:
+        """Throw the producer away; what it had not committed is aborted by the next one."""
+        if self._producer is not None:
+            self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+            self._producer = None
+
+    def _produce(
+        self, topic: str, key: bytes | None, value: bytes | None, partition: int, timestamp: int, headers: Any
+    ) -> None:
+        """Produce, waiting while librdkafka's bounded queue is full."""
+        assert self._producer is not None
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                self._producer.produce(topic, value, key, partition, None, None, timestamp, headers)
+                return
+            except BufferError:
+                self._producer.poll(0.05)
+                self._check_waiting(deadline, None)
+
+    def _patiently(self, call: Callable[[float], Any]) -> None:
+        """Repeat a transactional call while librdkafka says that repeating is right."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                call(CALL_SECONDS)
+                return
+            except KafkaException as raised:
+                error = raised.args[0]
+                if not error.retriable():
+                    raise self._given_up(error) from raised
+                self._check_waiting(deadline, error)
+
+    def _check_waiting(self, deadline: float, error: KafkaError | None) -> None:
+        if self._stopping():
+            raise Stopped
+        if time.monotonic() > deadline:
+            reason = f": {error.str()}" if error else ""
+            raise BrokerUnavailable(
+                f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer{reason}",
+                hint="nothing is lost: the connector goes on from its stored position when Kafka is back",
+            )
+
+    def _given_up(self, error: KafkaError) -> PublishError:
+        """What a failed transactional call means; the producer is of no use any more."""
+        if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
+            return Fenced(f"connector {self._connector}: fenced by a newer producer, or its transaction timed out")
+        refused = self._refused
+        if refused is not None and not refused.retriable() and refused.code() not in _PURGED:
+            return Interrupted(f"Kafka refused an event: {refused.str()}")
+        if error.code() in _AUTHORIZATION:
+            return PublishError(
+                f"connector {self._connector}: not allowed to publish: {error.str()}",
+                hint="`cdc check` lists the ACLs that are needed",
+            )
+        return Interrupted(f"connector {self._connector}: transaction given up: {error.str()}")
+
+    def _note_refusal(self, error: KafkaError | None, _message: Any) -> None:
+        if error is not None and self._refused is None:
+            self._refused = error
+
+    def _prepare(self, needed: Iterable[EventTopic]) -> None:
+        """Create event topics as declared and learn their limits, before a transaction is open."""
+        new = {event_topic.topic: event_topic for event_topic in needed}
+        missing = [topic for topic in new if topic not in self._limits]
+        if missing:
+            topics.ensure(self._admin, {topic: topics.event_topic(self._settings, topic) for topic in missing})
+            for topic, config in topics.existing_configuration(self._admin, missing).items():
+                self._limits[topic] = int(config["max.message.bytes"])
+                self._check_batch_size(topic)
+        self._tables.update(new)
+
+    def _check_batch_size(self, topic: str) -> None:
+        if self._limits[topic] < self._batch_size:
+            raise PublishError(
+                f"topic {topic}: its max.message.bytes is {self._limits[topic]}, "
+                f"but records are sent in batches of up to {self._batch_size} bytes",
+                hint=f"declare max_message_bytes for {topic} under `topics:`, so that batches are kept below it",
+            )
+
+    def _check_sizes(self, batch: Batch) -> None:
+        """Refuse what a topic would refuse, before it aborts the whole transaction."""
+        limits = self._limits
+        small = min(limits.values()) // 2
+        for topic, key, value, _, _, headers in batch.records:
+            if value is not None and len(value) > small:
+                size = len(value) + len(key or b"") + RECORD_OVERHEAD
+                size += sum(len(name) + len(content) + 8 for name, content in headers or ())
+                if size > limits[topic]:
+                    table = self._tables.get(topic)
+                    where = f"table {table.table} (key {', '.join(table.key_columns) or 'none'})" if table else topic
+                    raise RecordTooLarge(
+                        f"{where}: an event of {size} bytes does not fit topic {topic}, "
+                        f"whose max.message.bytes is {limits[topic]}",
+                        hint=f"raise max.message.bytes of {topic}, or leave out, truncate or mask the large column",
+                    )
+
+    def _partition_count(self, topic: str) -> int:
+        if topic not in self._partitions:
+            self._partitions[topic] = topics.existing_layout(self._admin, [topic])[topic][0]
+        return self._partitions[topic]
+
+    def _position_records(self, position: Position) -> Iterable[tuple[bytes, bytes]]:
+        yield self._key("position"), dump({"order": position.order, "state": dict(position.state)})
+        if position.ledger is not None:
+            yield self._key("ledger"), dump({"ledger": dict(position.ledger)})
+
+    def _key(self, kind: str) -> bytes:
+        return orjson.dumps({"connector": self._connector, "kind": kind})
+
+    def _read_position(self) -> Position | None:
+        documents = read_documents(self._settings.kafka, self._offsets_topic, self._stopping)
+        stored = documents.get(self._key("position"))
+        ledger = documents.get(self._key("ledger"))
+        structlog.get_logger().debug("position read", connector=self._connector, found=stored is not None)
+        if stored is None:
+            return None
+        return Position(stored["order"], stored["state"], ledger["ledger"] if ledger else None)
+
+
+_PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+_AUTHORIZATION = (
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
