@@ -1,0 +1,230 @@
+"""What the source's catalog says: server, tables, keys, types, publication. Touches the database, reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from cdc.errors import SourceError, SourceUnavailable
+from cdc.patterns import most_specific
+
+from .pgoutput import Relation, RelationColumn
+from .replication import connection_error
+from .settings import TableOptions
+from .types import SESSION_SETTINGS, TYPES_QUERY, TypeInfo, types_from_rows
+
+OLDEST_SERVER = 150000
+"""PostgreSQL 15: the oldest release that its makers still mend."""
+
+CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A captured table.
+
+    Args:
+        oid, schema, name: as in the catalog.
+        kind: `r` (table) or `p` (partitioned).
+        identity: replica identity: d, n, f or i.
+        primary_key: column names in the key's order; empty without one.
+        columns: the published ones (not generated), in the table's order.
+        pieces: OIDs of the tables that hold the rows: the table itself, or its partitions' leaves.
+        estimated_rows: the planner's estimate, -1 if never analyzed.
+        options: the settings of the entry under `tables:` that matched.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    identity: str
+    primary_key: tuple[str, ...]
+    columns: tuple[RelationColumn, ...]
+    pieces: tuple[int, ...]
+    estimated_rows: int
+    options: TableOptions
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        return sql.Identifier(self.schema, self.name)
+
+    def relation(self) -> Relation:
+        """The Relation message that pgoutput would send for it now."""
+        return Relation(self.oid, self.schema, self.name, self.identity, self.columns)
+
+
+def connect(conninfo: str, subject: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A session for catalog queries, with the text formats that events are made from.
+
+    Raises: SourceUnavailable, SourceError.
+    """
+    try:
+        connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
+    except psycopg.OperationalError as error:
+        raise connection_error(subject, str(error)) from error
+    with reading(subject):
+        for name, value in SESSION_SETTINGS.items():
+            connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    return connection
+
+
+@contextmanager
+def reading(subject: str) -> Any:
+    """Turn the driver's errors into the project's, without values."""
+    try:
+        yield
+    except psycopg.OperationalError as error:
+        raise SourceUnavailable(f"{subject}: {_first_line(error)}") from error
+    except psycopg.Error as error:
+        raise SourceError(f"{subject}: {_first_line(error)} (SQLSTATE {error.sqlstate})") from error
+
+
+TABLES_QUERY = """
+SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.reltuples::bigint
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
+  AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%%'
+ORDER BY n.nspname, c.relname
+"""
+
+COLUMNS_QUERY = """
+SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, NOT a.attnotnull,
+       a.attnum = ANY (coalesce((SELECT i.indkey::int2[] FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+                        WHERE i.indrelid = a.attrelid
+                          AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END), '{}'))
+FROM pg_attribute a
+WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+ORDER BY a.attrelid, a.attnum
+"""
+
+PRIMARY_KEYS_QUERY = """
+SELECT i.indrelid, array_agg(a.attname::text ORDER BY k.place)
+FROM pg_index i
+CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+WHERE i.indisprimary AND i.indrelid = ANY (%s) AND k.place <= i.indnkeyatts
+GROUP BY i.indrelid
+"""
+
+PIECES_QUERY = """
+SELECT r.oid, array_agg(t.relid::oid ORDER BY t.relid::text)
+FROM unnest(%s::oid[]) AS r (oid) CROSS JOIN LATERAL pg_partition_tree(r.oid) AS t
+JOIN pg_class c ON c.oid = t.relid
+WHERE t.isleaf AND c.relkind = 'r'
+GROUP BY r.oid
+"""
+
+
+def captured_tables(
+    connection: psycopg.Connection[tuple[Any, ...]], wanted: Mapping[str, TableOptions], subject: str
+) -> list[Table]:
+    """The tables that the names and patterns of `tables:` match, by name.
+
+    Partitions are captured through their root (`publish_via_partition_root`).
+    """
+    with reading(subject):
+        found = []
+        for oid, schema, name, kind, identity, rows in connection.execute(TABLES_QUERY):
+            entry = most_specific(wanted, f"{schema}.{name}")
+            if entry is not None:
+                found.append((oid, schema, name, kind, identity, rows, wanted[entry]))
+        oids = [row[0] for row in found]
+        columns: dict[int, list[tuple[Any, ...]]] = {}
+        for oid, *column in connection.execute(COLUMNS_QUERY, [oids]):
+            columns.setdefault(oid, []).append(tuple(column))
+        keys = dict(connection.execute(PRIMARY_KEYS_QUERY, [oids]).fetchall())
+        partitioned = [row[0] for row in found if row[3] == "p"]
+        pieces = dict(connection.execute(PIECES_QUERY, [partitioned]).fetchall()) if partitioned else {}
+    tables = []
+    for oid, schema, name, kind, identity, rows, options in found:
+        described = columns.get(oid, [])
+        in_key = identity == "f"
+        tables.append(
+            Table(
+                oid=oid,
+                schema=schema,
+                name=name,
+                kind=kind,
+                identity=identity,
+                primary_key=tuple(keys.get(oid, ())),
+                columns=tuple(
+                    RelationColumn(name=column, type_oid=type_oid, type_modifier=modifier, in_key=in_key or keyed)
+                    for column, type_oid, modifier, _, _, keyed in described
+                ),
+                pieces=tuple(pieces.get(oid, ())) if kind == "p" else (oid,),
+                estimated_rows=rows,
+                options=options,
+            )
+        )
+    return tables
+
+
+def unmatched(wanted: Iterable[str], tables: Sequence[Table]) -> list[str]:
+    """Entries of `tables:` that match no table (a more specific entry may have taken them all)."""
+    names = [table.full_name for table in tables]
+    return [entry for entry in wanted if entry not in names and not any(fnmatchcase(name, entry) for name in names)]
+
+
+def load_types(
+    connection: psycopg.Connection[tuple[Any, ...]], oids: Iterable[int], subject: str
+) -> dict[int, TypeInfo]:
+    """The types of these OIDs, with element and base types. A type that is gone is left out."""
+    with reading(subject):
+        return types_from_rows(connection.execute(TYPES_QUERY, [sorted(set(oids))]).fetchall())
+
+
+def describe_columns(
+    connection: psycopg.Connection[tuple[Any, ...]], oid: int, subject: str
+) -> tuple[frozenset[str], dict[str, int]]:
+    """Names of a table's columns that may be NULL, and the columns' numbers by name, as they are now."""
+    with reading(subject):
+        rows = connection.execute(COLUMNS_QUERY, [[oid]]).fetchall()
+    return frozenset(row[1] for row in rows if row[5]), {row[1]: row[4] for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A publication as it stands: its OID changes when it is made again."""
+
+    oid: int
+    tables: frozenset[tuple[str, str]]
+    via_root: bool
+    operations: frozenset[str]
+
+
+PUBLICATION_QUERY = """
+SELECT p.oid, p.pubviaroot, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate,
+       ARRAY(SELECT ARRAY[t.schemaname::text, t.tablename::text]
+             FROM pg_publication_tables t WHERE t.pubname = p.pubname)
+FROM pg_publication p WHERE p.pubname = %s
+"""
+
+
+def find_publication(connection: psycopg.Connection[tuple[Any, ...]], name: str, subject: str) -> Publication | None:
+    """The publication of that name, or None."""
+    with reading(subject):
+        row = connection.execute(PUBLICATION_QUERY, [name]).fetchone()
+    if row is None:
+        return None
+    oid, via_root, *published, tables = row
+    operations = zip(("insert", "update", "delete", "truncate"), published, strict=True)
+    return Publication(
+        oid, frozenset((s, t) for s, t in tables), via_root, frozenset(operation for operation, on in operations if on)
+    )
+
+
+def _first_line(error: psycopg.Error) -> str:
+    # The first line only: DETAIL and CONTEXT may hold values.
+    primary = error.diag.message_primary
+    return primary if primary else (str(error).splitlines() or ["the connection broke"])[0]

@@ -1,0 +1,195 @@
+"""`cdc check` for a postgres_wal connector: what is missing, and the line that mends it. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from cdc import names
+from cdc.databases import conninfo
+from cdc.errors import CdcError
+from cdc.plugins import Finding
+from cdc.settings import Settings
+
+from . import catalog, slot
+from .replication import ReplicationConnection
+from .settings import PostgresWalSettings
+
+FIXED_MINORS = {15: 13, 16: 9, 17: 5}
+"""First minor release that decodes correctly around concurrent DDL (PostgreSQL release notes, May 2025)."""
+
+LONG_TRANSACTION_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What every check is given."""
+
+    connection: psycopg.Connection[tuple[Any, ...]]
+    settings: Settings
+    name: str
+    section: PostgresWalSettings
+    subject: str
+    tables: list[catalog.Table]
+
+    def finding(self, level: Any, what: str, message: str, mend: str | None = None) -> Finding:
+        return Finding(level, f"{self.subject}: {what}", message, mend)
+
+    def one(self, query: str, *parameters: Any) -> tuple[Any, ...]:
+        with catalog.reading(self.subject):
+            row = self.connection.execute(query.encode(), parameters or None).fetchone()
+        return row if row is not None else ()
+
+
+def check(settings: Settings, name: str, section: PostgresWalSettings) -> Iterator[Finding]:
+    """Connect as the connector would and look at everything it needs; changes nothing."""
+    subject = f"connector {name}"
+    database = settings.databases[section.database]
+    application = f"cdc {settings.name}.{name} check"
+    try:
+        connection = catalog.connect(conninfo(database, application_name=application), subject)
+    except CdcError as error:
+        yield Finding("error", f"{subject}: connection", error.message, error.hint)
+        return
+    with connection:
+        try:
+            tables = catalog.captured_tables(connection, section.tables, subject)
+            checked = Checked(connection, settings, name, section, subject, tables)
+            for part in CHECKS:
+                yield from part(checked)
+        except CdcError as error:
+            yield Finding("error", subject, error.message, error.hint)
+    yield from _replication(settings, name, section)
+
+
+def _replication(settings: Settings, name: str, section: PostgresWalSettings) -> Iterator[Finding]:
+    subject = f"connector {name}: replication connection"
+    info = conninfo(settings.databases[section.database], replication=True, application_name="cdc check")
+    try:
+        ReplicationConnection(info, subject).close()
+    except CdcError as error:
+        yield Finding("error", subject, error.message, error.hint)
+    else:
+        yield Finding("ok", subject, "allowed")
+
+
+def _server(checked: Checked) -> Iterator[Finding]:
+    version = checked.connection.info.server_version
+    try:
+        slot.check_server(checked.connection, checked.subject)
+    except CdcError as error:
+        yield checked.finding("error", "server", error.message, error.hint)
+    else:
+        yield checked.finding("ok", "server", f"PostgreSQL {version // 10000}.{version % 10000}, wal_level logical")
+    fixed = FIXED_MINORS.get(version // 10000)
+    if fixed is not None and version % 10000 < fixed:
+        message = f"{version // 10000}.{version % 10000} can lose changes around concurrent DDL when decoding"
+        yield checked.finding("warning", "server", message, f"upgrade to {version // 10000}.{fixed} or later")
+
+
+def _room(checked: Checked) -> Iterator[Finding]:
+    if slot.find_slot(checked.connection, _slot_name(checked), checked.subject) is not None:
+        return
+    limits = {"max_replication_slots": "pg_replication_slots", "max_wal_senders": "pg_stat_replication"}
+    for setting, used in limits.items():
+        most, now = checked.one(f"SELECT current_setting('{setting}')::int, (SELECT count(*) FROM {used})")
+        if now >= most:
+            mend = f"ALTER SYSTEM SET {setting} = {most + 5}; then restart the server"
+            yield checked.finding("error", setting, f"all {most} are in use", mend)
+
+
+def _tables(checked: Checked) -> Iterator[Finding]:
+    for entry in catalog.unmatched(checked.section.tables, checked.tables):
+        problem = checked.settings.problem(
+            ("connectors", checked.name, "tables", entry), "matches no table of the database"
+        )
+        yield checked.finding("error", "tables", str(problem))
+    for table in checked.tables:
+        (allowed,) = checked.one("SELECT has_table_privilege(%s, 'SELECT')", table.oid)
+        if not allowed:
+            (role,) = checked.one("SELECT quote_ident(current_user)")
+            schema = psycopg.sql.Identifier(table.schema).as_string()
+            quoted = table.identifier.as_string()
+            mend = f"GRANT USAGE ON SCHEMA {schema} TO {role}; GRANT SELECT ON {quoted} TO {role};"
+            yield checked.finding("error", table.full_name, "may not be read, which the snapshot needs", mend)
+        yield from _identity(checked, table)
+
+
+TOASTABLE_QUERY = """
+SELECT coalesce(string_agg(quote_ident(attname), ', ' ORDER BY attnum), '')
+FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND attstorage IN ('x', 'e')
+"""
+
+
+def _identity(checked: Checked, table: catalog.Table) -> Iterator[Finding]:
+    topic = names.event_topic(checked.settings.name, table.schema, table.name)
+    quoted = table.identifier.as_string()
+    compacted = "compact" in (checked.settings.topic(topic).cleanup_policy or "compact")
+    if not table.primary_key and table.options.message_key is None:
+        if table.identity in ("d", "n"):
+            message = "no primary key or replica identity: once published, its UPDATEs and DELETEs are refused"
+            yield checked.finding("error", table.full_name, message, f"ALTER TABLE {quoted} REPLICA IDENTITY FULL;")
+        if compacted:
+            message = f"no primary key, but its topic {topic} is compacted"
+            mend = f'topics: {{"{topic}": {{cleanup_policy: delete}}}}, or message_key for the table'
+            yield checked.finding("error", table.full_name, message, mend)
+    elif table.identity == "n":
+        message = "REPLICA IDENTITY NOTHING: the server refuses its UPDATEs and DELETEs once published"
+        yield checked.finding("error", table.full_name, message, f"ALTER TABLE {quoted} REPLICA IDENTITY DEFAULT;")
+    (toastable,) = checked.one(TOASTABLE_QUERY, table.oid)
+    if toastable and table.identity != "f":
+        message = f"values of {toastable} that are stored out of line and not changed by an UPDATE are not sent"
+        mend = f"they are read again and flagged; to have them always: ALTER TABLE {quoted} REPLICA IDENTITY FULL;"
+        yield checked.finding("note", table.full_name, message, mend)
+
+
+def _publication(checked: Checked) -> Iterator[Finding]:
+    name = checked.section.publication or names.publication_name(checked.settings.name, checked.name)
+    found = catalog.find_publication(checked.connection, name, checked.subject)
+    statement = slot.publication_sql(name, checked.tables) if checked.tables else ""
+    if found is not None:
+        missing = [t for t in checked.tables if (t.schema, t.name) not in found.tables]
+        if not missing:
+            yield checked.finding("ok", "publication", f"{name} has all {len(checked.tables)} tables")
+            return
+        listed = ", ".join(table.identifier.as_string() for table in missing)
+        statement = f"ALTER PUBLICATION {psycopg.sql.Identifier(name).as_string()} ADD TABLE {listed}"
+    elif not statement:
+        return
+    may_create = checked.section.create and checked.one(
+        "SELECT has_database_privilege(current_database(), 'CREATE') AND "
+        "coalesce(bool_and(pg_has_role(c.relowner, 'MEMBER')), true) FROM pg_class c WHERE c.oid = ANY (%s)",
+        [table.oid for table in checked.tables],
+    ) == (True,)
+    if may_create:
+        yield checked.finding("ok", "publication", f"{name} will be made or extended at the start")
+    else:
+        yield checked.finding("error", "publication", f"{name} must be made by the tables' owner", f"{statement};")
+
+
+def _slot(checked: Checked) -> Iterator[Finding]:
+    name = _slot_name(checked)
+    found = slot.find_slot(checked.connection, name, checked.subject)
+    writer = slot.oldest_writer(checked.connection, checked.subject)
+    if found is None:
+        level = "warning" if writer.get("seconds", 0) > LONG_TRANSACTION_SECONDS else "ok"
+        waits = f"; it waits for pid {writer['pid']}, writing for {writer['seconds']} s" if writer else ""
+        yield checked.finding(level, "slot", f"{name} will be made at the start{waits}")
+        return
+    if found.status == "lost":
+        yield checked.finding("error", "slot", f"{name} was invalidated: the WAL behind it is gone")
+        return
+    retained = (found.retained_bytes or 0) // 1024**2
+    safe = "" if found.safe_bytes is None else f", {found.safe_bytes // 1024**2} MiB more are safe"
+    level = "ok" if found.status in ("reserved", None) else "warning"
+    yield checked.finding(level, "slot", f"{name} retains {retained} MiB of WAL{safe}")
+
+
+def _slot_name(checked: Checked) -> str:
+    return checked.section.slot or names.slot_name(checked.settings.name, checked.name)
+
+
+CHECKS: tuple[Callable[[Checked], Iterable[Finding]], ...] = (_server, _room, _tables, _publication, _slot)

@@ -1,0 +1,392 @@
+"""The connector: lock, start, batches, confirm. Puts the rooms of this package together."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import psycopg
+import structlog
+
+from cdc import names
+from cdc.connector import Stopped
+from cdc.databases import conninfo
+from cdc.errors import ConfigError, Gap, Refused, SourceError
+from cdc.event import Batch
+from cdc.formats.debezium_json import Transaction
+from cdc.position import Position
+from cdc.settings import Settings
+
+from . import catalog, slot
+from .pgoutput import position_text
+from .position import Origin, WalPosition, from_stored, intent, is_intent
+from .reader import Reader
+from .replication import ReplicationConnection, ReplicationError
+from .settings import PostgresWalSettings
+from .snapshot import SnapshotReader, SnapshotTable
+from .tables import Planner
+from .transactions import Transactions
+from .types import SESSION_SETTINGS
+
+LOCK_SECONDS = 1.0
+"""How often a copy that waits asks for the lock."""
+
+QUERY_SECONDS = 5
+"""Longest catalog query while streaming: shorter than the session timeout, which waits meanwhile."""
+
+WAITING_SECONDS = 5.0
+"""After this long a wait for other transactions is told, with the one that is waited for."""
+
+RATE_SECONDS = 10.0
+
+
+class PostgresWalConnector:
+    """Reads the write-ahead log of one PostgreSQL database; see `cdc.connector.Connector`.
+
+    Args:
+        settings: all settings.
+        name, section: the connector's name and section.
+    """
+
+    def __init__(self, settings: Settings, name: str, section: PostgresWalSettings) -> None:
+        self._settings = settings
+        self._name = name
+        self._section = section
+        self._subject = f"connector {name}"
+        self._slot = section.slot or names.slot_name(settings.name, name)
+        self._publication = section.publication or names.publication_name(settings.name, name)
+        self._database = settings.databases[section.database]
+        self._log = structlog.get_logger().bind(connector=name)
+        self._stopping = False
+        self._state = "starting"
+        self._connection: ReplicationConnection | None = None
+        self._catalog: psycopg.Connection[tuple[Any, ...]] | None = None
+        self._planner: Planner | None = None
+        self._tables: list[catalog.Table] = []
+        self._stored: Position | None = None
+        self._system: slot.System | None = None
+        self._origin: Origin | None = None
+        self._ledger: dict[str, Any] = {}
+        self._reader: Reader | None = None
+        self._status: dict[str, Any] = {}
+        self._published: deque[tuple[float, int]] = deque()
+        self._events = 0
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        self._state = "waiting"
+        try:
+            self._connection = connection = self._connect_replication()
+            key = slot.lock_key(self._settings.name, self._name)
+            told = False
+            while connection.execute(f"SELECT pg_try_advisory_lock({key})") != [("t",)]:
+                if not told:
+                    self._log.info("waiting: another copy of this connector holds the source's lock")
+                    told = True
+                connection.wait(LOCK_SECONDS, readable=False)
+                self._check_stop()
+            self._state = "starting"
+            yield
+        finally:
+            self._close()
+
+    def start(self, stored: Position | None) -> None:
+        connection, section = self._replication, self._section
+        self._stored = stored
+        self._catalog = catalog.connect(self._conninfo(), self._subject)
+        slot.check_server(self._catalog, self._subject)
+        with catalog.reading(self._subject):
+            self._catalog.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
+        self._tables = catalog.captured_tables(self._catalog, section.tables, self._subject)
+        self._check_matched()
+        self._planner = Planner(self._settings, self._name, section, self._catalog, self._subject)
+        self._planned = {planned.full_name: planned for planned in self._planner.plan_all(self._tables)}
+        self._system = slot.identify(connection)
+        found = slot.find_slot(self._catalog, self._slot, self._subject)
+        if stored is None:
+            if found is not None:
+                raise Gap(
+                    f"{self._subject}: replication slot {self._slot} exists, but no position is stored on "
+                    f"{names.offsets_topic(self._settings.name)}: what it was read up to is not known",
+                    hint="if nobody needs it, drop the slot to begin again: "
+                    f"SELECT pg_drop_replication_slot('{self._slot}');",
+                )
+        elif not is_intent(stored):
+            position = from_stored(stored)
+            self._ledger = dict(stored.ledger or {})
+            slot.check_timeline(connection, self._system, position, self._subject)
+            slot.check_slot(found, self._slot, position, self._system.flushed, self._subject)
+            self._check_publication(position.origin.publication_oid)
+
+    def batches(self) -> Iterator[Batch]:
+        assert self._system is not None
+        if self._stored is None or is_intent(self._stored):
+            if self._stored is None:
+                # Stored before the slot is made: a slot found with it alone is our own unfinished start.
+                yield Batch([], intent(self._system.identifier, self._slot))
+            start, snapshot = self._first_start()
+            yield Batch([], start.stored(self._ledger))
+        else:
+            start, snapshot = from_stored(self._stored), None
+        self._start_reader(start, snapshot)
+        reader = self._reader
+        assert reader is not None
+        self._state = "streaming"
+        while (batch := reader.mailbox.take()) is not None:
+            self._published.append((time.monotonic(), len(batch.records)))
+            yield batch
+
+    def confirm(self, position: Position) -> None:
+        if self._reader is not None and not is_intent(position):
+            self._reader.confirmed = from_stored(position).end_lsn
+        self._status["position"] = position.order or None
+
+    def stop(self) -> None:
+        self._stopping = True
+        if self._reader is not None:
+            self._reader.stop()
+        elif self._connection is not None:
+            self._connection.wake()
+
+    def status(self) -> dict[str, Any]:
+        reader = self._reader
+        snapshot = reader.snapshot if reader is not None else None
+        status = {
+            "state": "snapshotting" if snapshot is not None else self._state,
+            "slot": self._slot,
+            "publication": self._publication,
+            "position": None,
+            "lag_seconds": None,
+            "lag_bytes": None,
+            "retained_wal_bytes": None,
+            **self._status,
+            "rate": self._rate(),
+            "events": self._events,
+            "snapshot": snapshot.progress.as_json() if snapshot is not None else None,
+        }
+        if reader is not None and snapshot is None:
+            status["lag_seconds"] = reader.lag_seconds()
+            status["lag_bytes"] = max(0, reader.server_lsn - reader.confirmed)
+        return status
+
+    def _first_start(self) -> tuple[WalPosition, SnapshotReader | None]:
+        """Publication, slot and the readers of its exported snapshot, in this order."""
+        connection, section = self._replication, self._section
+        assert self._catalog is not None and self._system is not None
+        if slot.find_slot(self._catalog, self._slot, self._subject) is not None:
+            if not section.create:
+                raise Refused(f"{self._subject}: slot {self._slot} is of a start that was not finished; drop it")
+            slot.drop_slot(connection, self._slot)
+        publication = slot.ensure_publication(
+            self._catalog, self._publication, self._tables, self._subject, create=section.create
+        )
+        if not section.create:
+            raise SourceError(f"{self._subject}: slot {self._slot} is missing and `create` is false")
+        self._system = slot.identify(connection)
+        self._origin = Origin(
+            self._system.identifier, self._system.timeline, self._slot, self._publication, publication.oid
+        )
+        lsn, exported = self._create_slot(connection, self._slot, temporary=False)
+        start = WalPosition(self._origin, lsn, 0, whole=False, end_lsn=lsn)
+        done = section.snapshot == "never"
+        self._ledger = {"tables": {table.full_name: "done" if done else "pending" for table in self._tables}}
+        return start, None if done else self._open_snapshot(exported, self._tables)
+
+    def _start_reader(self, start: WalPosition, snapshot: SnapshotReader | None) -> None:
+        connection = self._replication
+        assert self._catalog is not None and self._planner is not None and self._system is not None
+        publication = slot.ensure_publication(
+            self._catalog, self._publication, self._tables, self._subject, create=self._section.create
+        )
+        self._origin = Origin(
+            self._system.identifier, self._system.timeline, self._slot, self._publication, publication.oid
+        )
+        start = start.at(self._origin)
+        transactions = Transactions(
+            start, self._planner.plan, self._section.batch, names.schemas_topic(self._settings.name)
+        )
+        self._reader = reader = Reader(
+            connection,
+            self._catalog,
+            transactions,
+            batch=self._section.batch,
+            idle_interval=self._section.idle_interval,
+            session_timeout=self._section.session_timeout,
+            each_tick=self._tick,
+            subject=self._subject,
+        )
+        try:
+            slot.start_replication(connection, self._slot, start.end_lsn, self._publication)
+        except ReplicationError as error:
+            raise slot.lost(error, self._slot, start, self._subject) from error
+        self._log.info("streaming", slot=self._slot, position=position_text(start.commit_lsn, start.ordinal))
+        lsn = start.end_lsn
+        unfinished = self._unfinished()
+        if snapshot is None and unfinished:
+            lsn, snapshot = self._later_snapshot(unfinished, reader)
+        reader.start(partial(self._read, reader, snapshot, lsn))
+        if self._stopping:
+            reader.stop()
+
+    def _read(self, reader: Reader, snapshot: SnapshotReader | None, lsn: int) -> None:
+        """The reader thread's work: up to the snapshot, the snapshot, and on from there."""
+        if snapshot is not None:
+            reader.transactions.hold(lsn)
+            reader.stream()
+            now = time.time_ns()
+            transaction = Transaction(
+                commit_lsn=lsn,
+                commit_time_us=now // 1000,
+                xid=0,
+                last_commit_lsn=0,
+                snapshot="true",
+                now_ns=now,
+                timestamp_ms=now // 1_000_000,
+            )
+            reader.read_snapshot(snapshot, self._table_done, transaction)
+        if self._section.snapshot != "only":
+            reader.stream()
+
+    def _later_snapshot(self, tables: list[catalog.Table], reader: Reader) -> tuple[int, SnapshotReader]:
+        """A new snapshot for tables that the first one did not finish, or that came later.
+
+        The stream is held meanwhile: it goes on up to the new snapshot's LSN, and no further
+        until those rows are published.
+        """
+        exporter = self._connect_replication()
+        try:
+            name = f"{self._slot[:50]}_snapshot"
+            lsn, exported = self._create_slot(exporter, name, temporary=True, each_second=reader.wait_each_second)
+            return lsn, self._open_snapshot(exported, tables)
+        finally:
+            exporter.close()
+
+    def _open_snapshot(self, exported: str, tables: list[catalog.Table]) -> SnapshotReader:
+        entries = [SnapshotTable(self._planned[table.full_name], table) for table in tables]
+        readers = self._section.snapshot_readers
+        self._log.info("snapshot begins", tables=len(tables), readers=readers)
+        return SnapshotReader(self._conninfo(), exported, entries, readers, self._subject)
+
+    def _create_slot(
+        self,
+        connection: ReplicationConnection,
+        name: str,
+        *,
+        temporary: bool,
+        each_second: Callable[[], None] | None = None,
+    ) -> tuple[int, str]:
+        assert self._catalog is not None
+        began = time.monotonic()
+        told = False
+
+        def while_waiting() -> None:
+            nonlocal told
+            self._check_stop()
+            if each_second is not None:
+                each_second()
+            if not told and time.monotonic() - began > WAITING_SECONDS:
+                told = True
+                assert self._catalog is not None
+                blocker = slot.oldest_writer(self._catalog, self._subject)
+                self._log.warning("slot creation waits for running transactions", **blocker)
+
+        try:
+            return slot.create_slot(
+                connection,
+                name,
+                self._catalog.info.server_version,
+                temporary=temporary,
+                each_second=while_waiting,
+            )
+        except ReplicationError as error:
+            raise slot.refused_slot(error, name, self._subject) from error
+
+    def _unfinished(self) -> list[catalog.Table]:
+        """Tables whose rows are not all published: the snapshot was cut short, or they are new."""
+        if self._section.snapshot == "never":
+            return []
+        states: Mapping[str, str] = self._ledger.get("tables", {})
+        return [table for table in self._tables if states.get(table.full_name) != "done"]
+
+    def _table_done(self, table: SnapshotTable) -> Mapping[str, Any]:
+        tables = {**self._ledger.get("tables", {}), table.table.full_name: "done"}
+        self._ledger = {**self._ledger, "tables": tables}
+        return self._ledger
+
+    def _tick(self) -> None:
+        """Every idle interval, in the reader's thread: is the source still as it must be?"""
+        assert self._catalog is not None and self._origin is not None
+        self._check_publication(self._origin.publication_oid)
+        found = slot.find_slot(self._catalog, self._slot, self._subject)
+        if found is not None:
+            self._status["retained_wal_bytes"] = found.retained_bytes
+            self._status["safe_wal_bytes"] = found.safe_bytes
+            self._status["wal_status"] = found.status
+
+    def _check_publication(self, oid: int) -> None:
+        assert self._catalog is not None
+        publication = catalog.find_publication(self._catalog, self._publication, self._subject)
+        since = "changes since then may not have been sent"
+        if publication is None:
+            raise Gap(f"{self._subject}: publication {self._publication} was dropped; {since}")
+        if publication.oid != oid:
+            raise Gap(f"{self._subject}: publication {self._publication} was dropped and made again; {since}")
+        captured = [name for name, state in self._ledger.get("tables", {}).items() if state == "done"]
+        published = {f"{schema}.{table}" for schema, table in publication.tables}
+        existing = {table.full_name for table in self._tables}
+        removed = sorted(name for name in captured if name in existing and name not in published)
+        if removed:
+            raise Gap(f"{self._subject}: publication {self._publication} no longer has {', '.join(removed)}; {since}")
+
+    def _check_matched(self) -> None:
+        wrong = catalog.unmatched(self._section.tables, self._tables)
+        if wrong:
+            path = ("connectors", self._name, "tables")
+            raise ConfigError(
+                [self._settings.problem((*path, entry), "matches no table of the database") for entry in wrong],
+                hint="names are schema.table, as psql shows them; a partition is captured through its parent",
+            )
+
+    def _connect_replication(self) -> ReplicationConnection:
+        info = conninfo(self._database, replication=True, application_name=self._application)
+        connection = ReplicationConnection(info, self._subject)
+        timeout = round(self._section.session_timeout * 1000)
+        for setting, value in {**SESSION_SETTINGS, "wal_sender_timeout": str(timeout)}.items():
+            connection.execute(f"SET {setting} = '{value}'")
+        return connection
+
+    def _conninfo(self) -> str:
+        return conninfo(self._database, application_name=self._application)
+
+    @property
+    def _application(self) -> str:
+        return f"cdc {self._settings.name}.{self._name}"
+
+    @property
+    def _replication(self) -> ReplicationConnection:
+        assert self._connection is not None
+        return self._connection
+
+    def _check_stop(self) -> None:
+        if self._stopping:
+            raise Stopped
+
+    def _rate(self) -> float:
+        now = time.monotonic()
+        while self._published and now - self._published[0][0] > RATE_SECONDS:
+            self._events += self._published.popleft()[1]
+        return round(sum(count for _, count in self._published) / RATE_SECONDS, 1)
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.stop()
+            self._reader.join()
+        if self._catalog is not None:
+            self._catalog.close()
+        if self._connection is not None:
+            self._connection.close()
+        self._reader = self._catalog = self._connection = None

@@ -1,0 +1,109 @@
+"""Positions in the WAL: the commit's LSN and the row's ordinal, never an LSN alone. Pure.
+
+Rows of one COPY share an LSN, and rows of a long transaction carry LSNs below positions that
+were confirmed long ago. The server skips transactions by the start of their commit record
+and is confirmed by its end, so both are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cdc.position import Position
+
+from .pgoutput import lsn_text, parse_lsn, position_text
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a position belongs to; positions of different origins cannot be compared.
+
+    Args:
+        system: the server's system identifier (pg_upgrade and restores of a dump change it).
+        timeline: a promotion changes it.
+        slot: name of the replication slot.
+        publication, publication_oid: a re-created publication has another OID.
+    """
+
+    system: str
+    timeline: int
+    slot: str
+    publication: str
+    publication_oid: int
+
+
+@dataclass(frozen=True, slots=True)
+class WalPosition:
+    """Everything up to and with row `ordinal` of the transaction at `commit_lsn` is delivered.
+
+    Args:
+        origin: what it belongs to.
+        commit_lsn: start of the commit record of the transaction reached last.
+        ordinal: row messages of it that are delivered, counted before any filter of ours.
+        whole: whether that was all of it.
+        end_lsn: what the server may be confirmed: the end of the last whole transaction, or
+            an idle server's position.
+        last_commit: commit LSN of the transaction before (Debezium's `lastCommitLsn`).
+    """
+
+    origin: Origin
+    commit_lsn: int
+    ordinal: int
+    whole: bool
+    end_lsn: int
+    last_commit: int = 0
+
+    def stored(self, ledger: Mapping[str, Any] | None = None) -> Position:
+        """This position as the core stores it."""
+        return Position(
+            order=position_text(self.commit_lsn, self.ordinal),
+            state={
+                "phase": "streaming",
+                "system": self.origin.system,
+                "timeline": self.origin.timeline,
+                "slot": self.origin.slot,
+                "publication": self.origin.publication,
+                "publication_oid": self.origin.publication_oid,
+                "commit_lsn": lsn_text(self.commit_lsn),
+                "ordinal": self.ordinal,
+                "whole": self.whole,
+                "end_lsn": lsn_text(self.end_lsn),
+                "last_commit": lsn_text(self.last_commit),
+            },
+            ledger=ledger,
+        )
+
+    def at(self, origin: Origin) -> WalPosition:
+        """The same place, as the origin is called now (a timeline that was gone along with)."""
+        return replace(self, origin=origin)
+
+
+def from_stored(position: Position) -> WalPosition:
+    """Read what `stored` wrote. Raises: KeyError, ValueError when it did not."""
+    state = position.state
+    return WalPosition(
+        origin=Origin(
+            system=state["system"],
+            timeline=state["timeline"],
+            slot=state["slot"],
+            publication=state["publication"],
+            publication_oid=state["publication_oid"],
+        ),
+        commit_lsn=parse_lsn(state["commit_lsn"]),
+        ordinal=state["ordinal"],
+        whole=state["whole"],
+        end_lsn=parse_lsn(state["end_lsn"]),
+        last_commit=parse_lsn(state["last_commit"]),
+    )
+
+
+def intent(system: str, slot: str) -> Position:
+    """What is stored before the slot is made: if it is found alone, the start was not finished."""
+    return Position(order="", state={"phase": "intent", "system": system, "slot": slot})
+
+
+def is_intent(position: Position) -> bool:
+    """Whether a first start was begun and not finished."""
+    return bool(position.state.get("phase") == "intent")

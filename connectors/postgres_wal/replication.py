@@ -1,0 +1,182 @@
+"""One replication connection to the server: commands, the COPY stream, feedback. Touches the network.
+
+psycopg has no replication API, so this uses its libpq wrapper (`psycopg.pq`). libpq's
+connection may be used by one thread at a time; nothing here takes a lock.
+
+Source: https://www.postgresql.org/docs/current/protocol-replication.html
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import psycopg
+from psycopg import pq
+from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
+
+from cdc.errors import SourceError, SourceUnavailable
+
+from .pgoutput import POSTGRES_EPOCH_US, standby_status
+
+
+class ReplicationError(SourceError):
+    """The server refused a command; `sqlstate` tells why."""
+
+    def __init__(self, message: str, sqlstate: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.sqlstate = sqlstate
+
+
+class ReplicationConnection:
+    """A session in the walsender (`replication=database`): it takes SQL and replication commands.
+
+    Args:
+        conninfo: libpq connection string with `replication=database`.
+        subject: what to call it in errors ("connector warehouse").
+    Raises:
+        SourceUnavailable: no connection.
+    """
+
+    def __init__(self, conninfo: str, subject: str) -> None:
+        self._subject = subject
+        self.pgconn = pq.PGconn.connect(conninfo.encode())
+        if self.pgconn.status != ConnStatus.OK:
+            message = _text(self.pgconn.get_error_message())
+            self.pgconn.finish()
+            raise connection_error(subject, message)
+        self.pgconn.nonblocking = 1
+        self._poll = select.poll()
+        self._poll.register(self.pgconn.socket, select.POLLIN)
+        self._wake_in, self._wake_out = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._poll_wake = select.poll()
+        for poll in (self._poll, self._poll_wake):
+            poll.register(self._wake_in, select.POLLIN)
+
+    def close(self) -> None:
+        """End the session; the server frees its locks and temporary slots."""
+        self.pgconn.finish()
+        for descriptor in (self._wake_in, self._wake_out):
+            with suppress(OSError):
+                os.close(descriptor)
+
+    def execute(self, command: str, each_second: Callable[[], None] | None = None) -> list[tuple[str | None, ...]]:
+        """Run one command by the simple protocol; rows come as text.
+
+        Args:
+            command: SQL or a replication command.
+            each_second: called while waiting; may raise to give up.
+        Raises:
+            ReplicationError: refused. SourceUnavailable: the connection broke.
+        """
+        self.pgconn.send_query(command.encode())
+        rows: list[tuple[str | None, ...]] = []
+        while (result := self._next_result(each_second)) is not None:
+            if result.status == ExecStatus.FATAL_ERROR:
+                error = self._error(result)
+                while self._next_result(each_second) is not None:
+                    pass
+                raise error
+            for row in range(result.ntuples):
+                values = (result.get_value(row, column) for column in range(result.nfields))
+                rows.append(tuple(None if value is None else _text(value) for value in values))
+            if result.status == ExecStatus.COPY_BOTH:
+                break
+        return rows
+
+    def wake(self) -> None:
+        """Let a `wait` on this connection return now. From any thread."""
+        with suppress(OSError):  # already awake, or closed
+            os.write(self._wake_out, b"!")
+
+    def wait(self, seconds: float, *, readable: bool = True) -> bool:
+        """Wait until there is something to read, `wake` was called, or the time is over.
+
+        Args:
+            readable: False waits for `wake` only, leaving what the server sent in the socket.
+        Returns: whether the socket is readable.
+        """
+        poll = self._poll if readable else self._poll_wake
+        found = poll.poll(max(0.0, seconds) * 1000)
+        socket_ready = False
+        for descriptor, _ in found:
+            if descriptor == self._wake_in:
+                with suppress(BlockingIOError):
+                    os.read(self._wake_in, 4096)
+            else:
+                socket_ready = True
+        return socket_ready
+
+    def consume(self) -> None:
+        """Take what the socket has into libpq's buffer.
+
+        Raises: SourceUnavailable: the connection broke.
+        """
+        try:
+            self.pgconn.consume_input()
+        except psycopg.Error as error:
+            raise SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}") from error
+
+    def send_status(self, flushed: int) -> None:
+        """Standby status update: everything before `flushed` may be forgotten by the server."""
+        now = time.time_ns() // 1000 - POSTGRES_EPOCH_US
+        try:
+            self.pgconn.put_copy_data(standby_status(flushed, flushed, flushed, now, False))
+            self.pgconn.flush()
+        except psycopg.Error as error:
+            raise SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}") from error
+
+    def stream_end(self) -> SourceError:
+        """Why the COPY stream ended, as an error to raise."""
+        try:
+            result = self.pgconn.get_result()
+        except psycopg.Error as error:
+            return SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}")
+        if result is not None and result.status == ExecStatus.FATAL_ERROR:
+            error_ = self._error(result)
+            if isinstance(error_, ReplicationError) and error_.sqlstate[:2] not in ("57", "08"):
+                return error_
+            return SourceUnavailable(f"{self._subject}: the server ended the stream: {error_.message}")
+        return SourceUnavailable(f"{self._subject}: the server ended the stream")
+
+    def _next_result(self, each_second: Callable[[], None] | None) -> pq.abc.PGresult | None:
+        self.pgconn.flush()
+        while self.pgconn.is_busy():
+            if self.wait(1.0):
+                self.consume()
+            elif each_second is not None:
+                each_second()
+        return self.pgconn.get_result()
+
+    def _error(self, result: pq.abc.PGresult) -> SourceError:
+        sqlstate = _text(result.error_field(DiagnosticField.SQLSTATE) or b"")
+        message = _text(result.error_field(DiagnosticField.MESSAGE_PRIMARY) or result.error_message or b"")
+        hint = result.error_field(DiagnosticField.MESSAGE_HINT)
+        if self.pgconn.status != ConnStatus.OK or sqlstate[:2] in ("57", "08"):
+            return SourceUnavailable(f"{self._subject}: {message or 'the connection broke'}")
+        return ReplicationError(f"{self._subject}: {message}", sqlstate, hint=_text(hint) if hint else None)
+
+
+def connection_error(subject: str, message: str) -> SourceError:
+    """The error for a connection that could not be made; a wrong password is not worth a retry."""
+    text = " ".join(message.split())
+    final = ("password authentication failed", "no pg_hba.conf entry", "does not exist", "must be superuser or")
+    if any(part in text for part in (*final, "permission denied to start WAL sender", "no password supplied")):
+        return SourceError(
+            f"{subject}: cannot connect: {text}",
+            hint="check url and password; the role needs LOGIN and REPLICATION (or your provider's replication role)",
+        )
+    return SourceUnavailable(f"{subject}: cannot connect: {text}")
+
+
+def _text(data: bytes | str) -> str:
+    return data if isinstance(data, str) else data.decode("utf-8", "replace")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,124 @@
+"""Unchanged TOAST values, read from the table and encoded again. Touches the database, reads only.
+
+The server leaves out large values that an UPDATE did not touch. Where events must be whole
+(a compacted topic may lose the event that held them), the current value is read by key and
+the event says so: it may be newer than the event.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.pq import ExecStatus
+
+from cdc.errors import SourceUnavailable
+from cdc.event import Record
+from cdc.formats.debezium_json import Transaction
+
+from .tables import PlannedTable
+
+KEYS_PER_QUERY = 64
+QUERY_CANCELED = b"57014"
+
+Key = tuple[bytes, ...]
+Row = dict[int, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A row that was encoded without its unchanged values.
+
+    Args:
+        index, count: its records in the batch.
+        table, data, lsn, ordinal, transaction: what it takes to encode it again.
+    """
+
+    index: int
+    count: int
+    table: PlannedTable
+    data: bytes
+    lsn: int
+    ordinal: int
+    transaction: Transaction
+
+
+def resolve(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    pending: Sequence[Pending],
+    records: list[Record],
+    header: int,
+    subject: str,
+) -> None:
+    """Replace the records of pending rows by ones with the values that the table has now.
+
+    A row that is gone (or locked for longer than the session's statement_timeout) keeps the
+    event that names its unchanged columns.
+    """
+    by_table: dict[int, list[Pending]] = defaultdict(list)
+    for row in pending:
+        by_table[id(row.table)].append(row)
+    for rows in by_table.values():
+        for start in range(0, len(rows), KEYS_PER_QUERY):
+            _resolve_some(connection, rows[start : start + KEYS_PER_QUERY], records, header, subject)
+
+
+def _resolve_some(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    rows: Sequence[Pending],
+    records: list[Record],
+    header: int,
+    subject: str,
+) -> None:
+    table = rows[0].table
+    encoder = table.encoder
+    keys = [tuple(encoder.key_text(row.data, header)) for row in rows]
+    columns = sorted({column for row in rows for column in encoder.unchanged_columns(row.data, header)})
+    found = _current_values(connection, table, sorted(set(keys)), columns, subject)
+    for row, key in zip(rows, keys, strict=True):
+        values = found.get(key)
+        if values is None:
+            continue
+        again: list[Record] = []
+        encoder.begin(row.transaction)
+        encoder.encode(row.data, header, row.lsn, row.ordinal, again, values)
+        if table.append:
+            again = [(topic, k, value, partition, 0, headers) for topic, k, value, partition, _, headers in again]
+        records[row.index : row.index + row.count] = again
+    table.begun = None
+
+
+def _current_values(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    table: PlannedTable,
+    keys: Sequence[Key],
+    columns: Sequence[int],
+    subject: str,
+) -> dict[Key, Row]:
+    """The text of `columns` (indexes into the relation's) for the keys that exist, as pgoutput would send it."""
+    relation = table.relation
+    key = sql.SQL(", ").join(sql.Identifier(name) for name in table.plan.key)
+    numbered = iter(range(1, len(keys) * len(table.plan.key) + 1))
+    listed = sql.SQL(", ").join(
+        sql.SQL("({})").format(sql.SQL(", ").join(sql.SQL(f"${next(numbered)}") for _ in table.plan.key)) for _ in keys
+    )
+    wanted = sql.SQL(", ").join(sql.Identifier(relation.columns[column].name) for column in columns)
+    query = sql.SQL("SELECT {}, {} FROM {} WHERE ({}) IN ({})").format(
+        key, wanted, sql.Identifier(relation.schema, relation.name), key, listed
+    )
+    # Not through psycopg's adapters: the server's own text is what pgoutput would have sent.
+    result = connection.pgconn.exec_params(query.as_bytes(connection), [part for one in keys for part in one])
+    if result.status != ExecStatus.TUPLES_OK:
+        if result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == QUERY_CANCELED:
+            return {}
+        raise SourceUnavailable(f"{subject}: unchanged values of {table.full_name} could not be read")
+    width = len(table.plan.key)
+    found: dict[Key, Row] = {}
+    for row in range(result.ntuples):
+        at = tuple(result.get_value(row, column) or b"" for column in range(width))
+        found[at] = {column: result.get_value(row, width + place) for place, column in enumerate(columns)}
+    return found

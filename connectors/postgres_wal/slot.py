@@ -1,0 +1,300 @@
+"""Lock, slot and publication: made where allowed, checked at every start. Touches the database.
+
+Source: https://www.postgresql.org/docs/current/logicaldecoding.html and
+https://www.postgresql.org/docs/current/view-pg-replication-slots.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from cdc.errors import CdcError, Gap, Refused, SourceError, SourceUnavailable
+
+from .catalog import OLDEST_SERVER, Publication, Table, find_publication, reading
+from .pgoutput import lsn_text, parse_lsn
+from .position import WalPosition
+from .replication import ReplicationConnection, ReplicationError
+
+FAILOVER_SINCE = 170000
+
+OBJECT_IN_USE = "55006"
+OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
+UNDEFINED_OBJECT = "42704"
+INSUFFICIENT_PRIVILEGE = "42501"
+CONFIGURATION_LIMIT_EXCEEDED = "53400"
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A row of pg_replication_slots. LSNs are numbers; None where the server says NULL."""
+
+    plugin: str | None
+    database: str | None
+    active_pid: int | None
+    confirmed: int | None
+    status: str | None
+    retained_bytes: int | None
+    safe_bytes: int | None
+    failover: bool
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Answer of IDENTIFY_SYSTEM."""
+
+    identifier: str
+    timeline: int
+    flushed: int
+
+
+def lock_key(name: str, connector: str) -> int:
+    """The advisory lock of a connector: 63 bits of a hash of both names."""
+    return int.from_bytes(sha256(f"cdc-bridge\0{name}\0{connector}".encode()).digest()[:8], "big") >> 1
+
+
+def identify(connection: ReplicationConnection) -> System:
+    """Which cluster this is, and how far it got."""
+    identifier, timeline, flushed, *_ = connection.execute("IDENTIFY_SYSTEM")[0]
+    return System(str(identifier), int(str(timeline)), parse_lsn(str(flushed)))
+
+
+SLOT_QUERY = """
+SELECT plugin, database, active_pid, confirmed_flush_lsn::text, wal_status,
+       pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END,
+                       restart_lsn)::bigint,
+       safe_wal_size::bigint, {failover}
+FROM pg_replication_slots WHERE slot_name = %s
+"""
+
+
+def find_slot(connection: psycopg.Connection[tuple[Any, ...]], name: str, subject: str) -> Slot | None:
+    """The slot of that name, or None."""
+    failover = sql.SQL("failover" if connection.info.server_version >= FAILOVER_SINCE else "false")
+    with reading(subject):
+        row = connection.execute(sql.SQL(SLOT_QUERY).format(failover=failover), [name]).fetchone()
+    if row is None:
+        return None
+    plugin, database, pid, confirmed, status, retained, safe, fails_over = row
+    lsn = None if confirmed is None else parse_lsn(confirmed)
+    return Slot(plugin, database, pid, lsn, status, retained, safe, fails_over)
+
+
+def create_slot(
+    connection: ReplicationConnection,
+    name: str,
+    server_version: int,
+    *,
+    temporary: bool = False,
+    each_second: Callable[[], None] | None = None,
+) -> tuple[int, str]:
+    """Create a pgoutput slot that exports its snapshot; waits for running write transactions.
+
+    Returns: the consistent point, and the snapshot's name, which can be imported until the
+        next command on this connection.
+    Raises: ReplicationError, SourceUnavailable.
+    """
+    options = ["SNAPSHOT 'export'"]
+    if server_version >= FAILOVER_SINCE and not temporary:
+        options.append("FAILOVER")
+    kind = "TEMPORARY " if temporary else ""
+    quoted = sql.Identifier(name).as_string()
+    command = f"CREATE_REPLICATION_SLOT {quoted} {kind}LOGICAL pgoutput ({', '.join(options)})"
+    _, consistent_point, snapshot, _ = connection.execute(command, each_second)[0]
+    return parse_lsn(str(consistent_point)), str(snapshot)
+
+
+def drop_slot(connection: ReplicationConnection, name: str) -> None:
+    """Drop the slot; waits until it is free."""
+    connection.execute(f"DROP_REPLICATION_SLOT {sql.Identifier(name).as_string()} WAIT")
+
+
+def start_replication(connection: ReplicationConnection, slot: str, position: int, publication: str) -> None:
+    """Begin the COPY stream (pgoutput, protocol version 1, text).
+
+    Raises: ReplicationError with SQLSTATE 55006 (in use) or 55000 (lost).
+    """
+    names = sql.Literal(sql.Identifier(publication).as_string()).as_string()
+    connection.execute(
+        f"START_REPLICATION SLOT {sql.Identifier(slot).as_string()} LOGICAL {lsn_text(position)} "
+        f"(proto_version '1', publication_names {names})"
+    )
+
+
+def check_slot(slot: Slot | None, name: str, stored: WalPosition, now: int, subject: str) -> None:
+    """Refuse to stream when changes behind the stored position may be gone.
+
+    Raises: Gap: names the slot and the range of LSNs.
+    """
+    missing = f"changes from {lsn_text(stored.end_lsn)} to {lsn_text(now)} (now) may be missing"
+    heal = "the topics no longer follow the source; take a new snapshot into new topics, or reset this connector"
+    if slot is None:
+        raise Gap(f"{subject}: replication slot {name} is gone; {missing}", hint=heal)
+    if slot.plugin != "pgoutput":
+        raise Refused(f"{subject}: replication slot {name} belongs to plugin {slot.plugin}, not pgoutput")
+    if slot.status == "lost" or slot.confirmed is None:
+        raise Gap(f"{subject}: replication slot {name} was invalidated, its WAL is removed; {missing}", hint=heal)
+    if slot.confirmed > stored.end_lsn:
+        raise Gap(
+            f"{subject}: replication slot {name} was advanced to {lsn_text(slot.confirmed)}, past the stored position: "
+            f"changes from {lsn_text(stored.end_lsn)} to {lsn_text(slot.confirmed)} are missing",
+            hint=heal,
+        )
+
+
+def check_timeline(connection: ReplicationConnection, system: System, stored: WalPosition, subject: str) -> None:
+    """Go along with a promotion that left our timeline at or after the stored position.
+
+    Raises: Gap: another cluster, or a timeline without our last changes.
+    """
+    origin = stored.origin
+    if system.identifier != origin.system:
+        raise Gap(
+            f"{subject}: this is another cluster: system identifier {system.identifier}, "
+            f"the stored position is of {origin.system}",
+            hint="after pg_upgrade or a restore the position means nothing; reset this connector and snapshot again",
+        )
+    if system.timeline == origin.timeline:
+        return
+    history = connection.execute(f"TIMELINE_HISTORY {system.timeline}")[0][1] or ""
+    for line in history.splitlines():
+        fields = line.split("\t")
+        if len(fields) >= 2 and fields[0].strip() == str(origin.timeline):
+            if parse_lsn(fields[1].strip()) >= max(stored.commit_lsn, stored.end_lsn):
+                return
+            raise Gap(
+                f"{subject}: the server was promoted to timeline {system.timeline}, which left timeline "
+                f"{origin.timeline} at {fields[1].strip()}, before the stored position {lsn_text(stored.end_lsn)}: "
+                "changes already published never happened there"
+            )
+    raise Gap(f"{subject}: timeline {system.timeline} of the server does not come from {origin.timeline}")
+
+
+def publication_sql(name: str, tables: Sequence[Table]) -> str:
+    """The statement that makes the publication; for us, or to show to the tables' owner."""
+    listed = ", ".join(table.identifier.as_string() for table in tables)
+    return (
+        f"CREATE PUBLICATION {sql.Identifier(name).as_string()} FOR TABLE {listed} "
+        "WITH (publish_via_partition_root = true)"
+    )
+
+
+def ensure_publication(
+    connection: psycopg.Connection[tuple[Any, ...]],
+    name: str,
+    tables: Sequence[Table],
+    subject: str,
+    *,
+    create: bool,
+) -> Publication:
+    """Make the publication, or add the tables that it lacks, where that is allowed.
+
+    Raises: SourceError with the exact SQL for the owner.
+    """
+    publication = find_publication(connection, name, subject)
+    if publication is None:
+        _change(connection, publication_sql(name, tables), subject, create)
+    else:
+        lacking = [table for table in tables if (table.schema, table.name) not in publication.tables]
+        if lacking:
+            listed = ", ".join(table.identifier.as_string() for table in lacking)
+            quoted = sql.Identifier(name).as_string()
+            _change(connection, f"ALTER PUBLICATION {quoted} ADD TABLE {listed}", subject, create)
+    publication = find_publication(connection, name, subject)
+    if publication is None:
+        raise SourceError(f"{subject}: publication {name} is gone again")
+    unpublished = {"insert", "update", "delete", "truncate"} - publication.operations
+    if unpublished or not publication.via_root:
+        quoted = sql.Identifier(name).as_string()
+        mend = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+        raise SourceError(
+            f"{subject}: publication {name} must publish every operation, through partition roots",
+            hint=f"its owner runs: ALTER PUBLICATION {quoted} SET ({mend});",
+        )
+    return publication
+
+
+def _change(connection: psycopg.Connection[tuple[Any, ...]], statement: str, subject: str, allowed: bool) -> None:
+    if not allowed:
+        raise SourceError(f"{subject}: the publication is not as needed", hint=f"the owner runs: {statement};")
+    try:
+        connection.execute(statement.encode())
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SourceError(
+            f"{subject}: may not change the publication: {error.diag.message_primary}",
+            hint=f"the tables' owner runs: {statement};",
+        ) from error
+    except psycopg.errors.QueryCanceled as error:
+        raise SourceUnavailable(f"{subject}: other sessions hold the tables; tried again: {statement}") from error
+    except psycopg.Error as error:
+        raise SourceError(f"{subject}: {error.diag.message_primary}", hint=f"statement: {statement};") from error
+
+
+def lost(error: ReplicationError, slot: str, stored: WalPosition, subject: str) -> CdcError:
+    """What a refused START_REPLICATION means."""
+    if error.sqlstate == OBJECT_IN_USE:
+        return SourceUnavailable(
+            f"{subject}: replication slot {slot} is in use by another session: {error.message}",
+            hint="SELECT active_pid FROM pg_replication_slots tells which; it is tried again",
+        )
+    if error.sqlstate in (OBJECT_NOT_IN_PREREQUISITE_STATE, UNDEFINED_OBJECT):
+        return Gap(f"{subject}: replication slot {slot}: {error.message}; stored is {lsn_text(stored.end_lsn)}")
+    return error
+
+
+def refused_slot(error: ReplicationError, slot: str, subject: str) -> CdcError:
+    """What a refused CREATE_REPLICATION_SLOT means."""
+    if error.sqlstate == INSUFFICIENT_PRIVILEGE:
+        return SourceError(
+            f"{subject}: may not create replication slot {slot}: {error.message}",
+            hint="a superuser runs: ALTER ROLE … REPLICATION; (or your provider's grant of its replication role)",
+        )
+    if error.sqlstate == CONFIGURATION_LIMIT_EXCEEDED:
+        return SourceError(
+            f"{subject}: no room for replication slot {slot}: {error.message}",
+            hint="raise max_replication_slots and restart the server, or drop a slot that nobody uses",
+        )
+    return error
+
+
+def check_server(connection: psycopg.Connection[tuple[Any, ...]], subject: str) -> None:
+    """Refuse servers that cannot be read from.
+
+    Raises: SourceError: too old, a standby, or wal_level below logical.
+    """
+    version = connection.info.server_version
+    if version < OLDEST_SERVER:
+        raise SourceError(f"{subject}: PostgreSQL {version // 10000} is too old; 15 and later are read")
+    with reading(subject):
+        row = connection.execute("SELECT current_setting('wal_level'), pg_is_in_recovery()").fetchone()
+    assert row is not None
+    level, standby = row
+    if standby:
+        raise SourceError(
+            f"{subject}: the server is a standby",
+            hint="point the database at the primary: on a standby a slot cannot be kept safe through a promotion yet",
+        )
+    if level != "logical":
+        raise SourceError(
+            f"{subject}: wal_level is {level}, it must be logical",
+            hint="ALTER SYSTEM SET wal_level = 'logical'; then restart the server",
+        )
+
+
+OLDEST_WRITER_QUERY = """
+SELECT pid, extract(epoch FROM now() - xact_start)::int, coalesce(application_name, '')
+FROM pg_stat_activity
+WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 1
+"""
+
+
+def oldest_writer(connection: psycopg.Connection[tuple[Any, ...]], subject: str) -> dict[str, Any]:
+    """Who has been writing for the longest: pid, seconds, application; empty if nobody is seen."""
+    with reading(subject):
+        row = connection.execute(OLDEST_WRITER_QUERY).fetchone()
+    return {} if row is None else {"pid": row[0], "seconds": row[1], "application": row[2]}

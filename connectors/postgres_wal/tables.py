@@ -1,0 +1,160 @@
+"""Captured tables as they are encoded: each Relation message becomes a plan and an encoder. Reads the catalog."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from cdc import __version__, names
+from cdc.errors import ConfigError, Problem
+from cdc.event import EventTopic
+from cdc.patterns import most_specific
+from cdc.settings import Settings
+
+from .catalog import PRIMARY_KEYS_QUERY, Table, describe_columns, load_types, reading
+from .encode_cy import RowEncoder
+from .pgoutput import Relation
+from .plan import SourceInfo, TablePlan, plan_table
+from .settings import PostgresWalSettings, TableOptions
+from .types import TypeInfo
+
+
+@dataclass(slots=True)
+class PlannedTable:
+    """A relation ready to be encoded.
+
+    Args:
+        plan, encoder: what its columns need, and what does it.
+        relation: as the stream described it.
+        reselect: whether unchanged TOAST values are read from the table.
+        fan_out: whether TRUNCATE is published.
+        append: whether records carry the broker's time instead of the commit's.
+        begun: the transaction that the encoder's constant parts are for.
+        announced: whether topic and schema were given to the publisher in this run.
+    """
+
+    plan: TablePlan
+    encoder: RowEncoder
+    relation: Relation
+    reselect: bool
+    fan_out: bool
+    append: bool
+    begun: object = None
+    announced: bool = False
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.relation.schema}.{self.relation.name}"
+
+    @property
+    def event_topic(self) -> EventTopic:
+        return EventTopic(self.plan.topic, self.full_name, tuple(self.plan.key))
+
+
+@dataclass(slots=True)
+class Planner:
+    """Plans relations with the settings and what the catalog says of their types and keys.
+
+    Args:
+        settings: all settings (topics' policies, the bridge's name).
+        name, section: the connector's.
+        connection: a catalog session, used by one thread at a time.
+        subject: what to call the connector in errors.
+    """
+
+    settings: Settings
+    name: str
+    section: PostgresWalSettings
+    connection: psycopg.Connection[tuple[Any, ...]]
+    subject: str
+    types: dict[int, TypeInfo] = field(default_factory=dict)
+
+    def plan(self, relation: Relation) -> PlannedTable | None:
+        """The relation as it is encoded; None when it is not captured.
+
+        Raises: ConfigError: a keyless table whose topic is compacted.
+        """
+        entry = most_specific(self.section.tables, f"{relation.schema}.{relation.name}")
+        if entry is None:
+            return None
+        options = self.section.tables[entry]
+        self._learn_types(relation)
+        nullable, attnums = describe_columns(self.connection, relation.oid, self.subject)
+        topic = names.event_topic(self.settings.name, relation.schema, relation.name)
+        key = self._key(relation, options)
+        policy = self.settings.topic(topic).cleanup_policy or "compact"
+        if not key and "compact" in policy:
+            raise ConfigError([self._keyless(relation, entry, topic)])
+        secret = self.section.mask_key
+        plan = plan_table(
+            relation,
+            self.types,
+            options=options,
+            key_columns=key,
+            topic=topic,
+            source=SourceInfo(name=self.settings.name, database=self.connection.info.dbname, version=__version__),
+            decimal=self.section.decimal,
+            mask_key=secret.get_secret_value().encode() if secret is not None else None,
+            nullable=nullable,
+            attnums=attnums,
+        )
+        unchanged = options.unchanged or self.section.unchanged or ("reselect" if "compact" in policy else "mark")
+        timestamp = options.timestamp or self.section.timestamp or ("append" if "delete" in policy else "commit")
+        return PlannedTable(
+            plan=plan,
+            encoder=RowEncoder(plan),
+            relation=relation,
+            reselect=unchanged == "reselect" and bool(key),
+            fan_out=(options.truncates or self.section.truncates) == "fan_out",
+            append=timestamp == "append",
+        )
+
+    def plan_all(self, tables: list[Table]) -> list[PlannedTable]:
+        """Plans for tables of the catalog. Raises: ConfigError with every problem found."""
+        problems: list[Problem] = []
+        planned: list[PlannedTable] = []
+        for table in tables:
+            try:
+                one = self.plan(table.relation())
+            except ConfigError as error:
+                problems += error.problems
+            else:
+                if one is not None:
+                    planned.append(one)
+        if problems:
+            raise ConfigError(problems)
+        return planned
+
+    def _key(self, relation: Relation, options: TableOptions) -> list[str]:
+        """The columns of the event key: declared, or the primary key in its own order.
+
+        The stream tells which columns identify a row as of that moment, the catalog only how it
+        is now; so the catalog's order is taken where both agree.
+        """
+        if options.message_key is not None:
+            return list(options.message_key)
+        with reading(self.subject):
+            row = self.connection.execute(PRIMARY_KEYS_QUERY, [[relation.oid]]).fetchone()
+        primary: list[str] = list(row[1]) if row else []
+        present = {column.name for column in relation.columns}
+        flagged = [column.name for column in relation.columns if column.in_key]
+        if relation.replica_identity == "d":
+            return primary if set(primary) == set(flagged) else flagged
+        if primary and set(primary) <= present:
+            return primary
+        return flagged if relation.replica_identity == "i" else []
+
+    def _learn_types(self, relation: Relation) -> None:
+        unknown = {column.type_oid for column in relation.columns} - self.types.keys()
+        if unknown:
+            self.types.update(load_types(self.connection, unknown, self.subject))
+
+    def _keyless(self, relation: Relation, entry: str, topic: str) -> Problem:
+        return self.settings.problem(
+            ("connectors", self.name, "tables", entry),
+            f"table {relation.schema}.{relation.name} has no primary key, but its topic {topic} is compacted, "
+            "and a broker refuses events without key there",
+            f'declare message_key for it, or topics: {{"{topic}": {{cleanup_policy: delete}}}}',
+        )

@@ -1,0 +1,237 @@
+"""pgoutput messages → events in commit order, in batches. Pure but for the planner it is given.
+
+Counts row messages before any filter, skips what the stored position already holds, and
+keeps the position behind what was encoded. May stop before a given LSN (a snapshot is due).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from struct import Struct
+from time import time_ns
+
+from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
+from cdc.formats.debezium_json import Transaction
+
+from .pgoutput import (
+    DELETE,
+    INSERT,
+    PAYLOAD_OFFSET,
+    UPDATE,
+    Begin,
+    Commit,
+    Relation,
+    Truncate,
+    parse,
+    position_text,
+)
+from .position import WalPosition
+from .reselect import Pending
+from .settings import BatchSettings
+from .tables import PlannedTable
+
+_LSN = Struct("!Q").unpack_from
+_OID = Struct("!I").unpack_from
+
+NOTHING_SKIPPED = 0
+ALL_SKIPPED = 1 << 62
+
+RESELECT_ROWS = 256
+"""Rows of one batch that wait for a reselect: what they read comes on top of the batch's bytes."""
+
+
+class Transactions:
+    """Assembles batches from the messages of one replication stream.
+
+    Args:
+        start: the stored position; what it holds is skipped.
+        plan: a relation → how to encode it, None if it is not captured.
+        limits: when a batch is full.
+        schemas_topic: where table descriptions go.
+    """
+
+    def __init__(
+        self,
+        start: WalPosition,
+        plan: Callable[[Relation], PlannedTable | None],
+        limits: BatchSettings,
+        schemas_topic: str,
+    ) -> None:
+        self._start = start
+        self._plan = plan
+        self._limits = limits
+        self._schemas_topic = schemas_topic
+        self._tables: dict[int, PlannedTable | None] = {}
+        self._begin: Begin | None = None
+        self._transaction: Transaction | None = None
+        self._ordinal = 0
+        self._skip = NOTHING_SKIPPED
+        self._reached = start
+        self.hold_at: int | None = None
+        self._held: bytes | None = None
+        self.records: list[Record] = []
+        self.pending: list[Pending] = []
+        self.topics: list[EventTopic] = []
+        self.size = 0
+        self.commit_time_us = 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a transaction has begun and not ended."""
+        return self._begin is not None
+
+    @property
+    def full(self) -> bool:
+        return (
+            len(self.records) >= self._limits.rows
+            or self.size >= self._limits.bytes
+            or len(self.pending) >= RESELECT_ROWS
+        )
+
+    @property
+    def position(self) -> WalPosition:
+        """Where the stream stands behind everything fed so far."""
+        if self._begin is None or self._ordinal <= self._skip:
+            return self._reached
+        return replace(
+            self._reached,
+            commit_lsn=self._begin.final_lsn,
+            ordinal=self._ordinal,
+            whole=False,
+            last_commit=self._reached.commit_lsn if self._reached.whole else self._reached.last_commit,
+        )
+
+    def feed(self, data: bytes) -> bool:
+        """Take one XLogData message.
+
+        Returns: True when the caller should look: the batch is full, or the stream is held.
+        Raises: ProtocolError, and what planning raises.
+        """
+        kind = data[PAYLOAD_OFFSET]
+        if kind == INSERT or kind == UPDATE or kind == DELETE:
+            self._ordinal = ordinal = self._ordinal + 1
+            if ordinal <= self._skip:
+                return False
+            table = self._tables.get(_OID(data, PAYLOAD_OFFSET + 1)[0])
+            if table is None:
+                return False
+            if table.begun is not self._transaction:
+                self._begin_table(table)
+            records = self.records
+            before = len(records)
+            lsn = _LSN(data, 1)[0]
+            self.size += table.encoder.encode(data, PAYLOAD_OFFSET, lsn, ordinal, records)
+            if table.reselect and table.encoder.unchanged:
+                assert self._transaction is not None
+                count = len(records) - before
+                self.pending.append(Pending(before, count, table, data, lsn, ordinal, self._transaction))
+            return len(records) >= self._limits.rows or self.size >= self._limits.bytes or self.full
+        return self._rare(data)
+
+    def hold(self, lsn: int) -> None:
+        """Stop before the first transaction whose commit record starts at or after `lsn`."""
+        self.hold_at = lsn
+
+    @property
+    def held(self) -> bool:
+        return self._held is not None
+
+    def resume(self) -> None:
+        """Go on after a hold."""
+        held, self._held, self.hold_at = self._held, None, None
+        if held is not None:
+            self.feed(held)
+
+    def idle(self, lsn: int) -> None:
+        """A keepalive said that everything before `lsn` was sent, and no transaction is open."""
+        if lsn > self._reached.end_lsn:
+            self._reached = replace(self._reached, end_lsn=lsn)
+
+    def clear(self) -> None:
+        """The batch was taken: begin the next one."""
+        self.records, self.pending, self.topics, self.size = [], [], [], 0
+
+    def announce(self, table: PlannedTable, position: str) -> None:
+        """Give the table's topic and description to the publisher, before its first event."""
+        self.topics.append(table.event_topic)
+        schema = table.plan.schema(position)
+        self.records.append((self._schemas_topic, schema.table.encode(), schema.to_bytes(), BY_KEY, 0, None))
+        table.announced = True
+
+    def _begin_table(self, table: PlannedTable) -> None:
+        assert self._transaction is not None
+        if not table.announced:
+            self.announce(table, position_text(self._transaction.commit_lsn, self._ordinal))
+        begin_table(table, self._transaction)
+
+    def _rare(self, data: bytes) -> bool:
+        message = parse(data, PAYLOAD_OFFSET)
+        if isinstance(message, Begin):
+            if self.hold_at is not None and message.final_lsn >= self.hold_at:
+                self._held = data
+                return True
+            self._begin_transaction(message)
+        elif isinstance(message, Commit):
+            return self._commit(message)
+        elif isinstance(message, Relation):
+            self._tables[message.oid] = self._plan(message)
+        elif isinstance(message, Truncate):
+            self._truncate(message, _LSN(data, 1)[0])
+        return False
+
+    def _begin_transaction(self, begin: Begin) -> None:
+        self._begin = begin
+        self._ordinal = 0
+        start = self._start
+        if begin.final_lsn > start.commit_lsn:
+            self._skip = NOTHING_SKIPPED
+        elif begin.final_lsn == start.commit_lsn and not start.whole:
+            self._skip = start.ordinal
+        else:
+            self._skip = ALL_SKIPPED
+        now = time_ns()
+        self._transaction = Transaction(
+            commit_lsn=begin.final_lsn,
+            commit_time_us=begin.commit_time_us,
+            xid=begin.xid,
+            last_commit_lsn=self._reached.commit_lsn if self._reached.whole else self._reached.last_commit,
+            snapshot="false",
+            now_ns=now,
+            timestamp_ms=min(begin.commit_time_us // 1000, now // 1_000_000),
+        )
+
+    def _commit(self, commit: Commit) -> bool:
+        begin, self._begin = self._begin, None
+        self._transaction = None
+        if begin is None:
+            return False
+        reached = self._reached
+        if self._skip != ALL_SKIPPED:
+            reached = replace(
+                reached,
+                commit_lsn=begin.final_lsn,
+                ordinal=max(self._ordinal, self._skip),
+                whole=True,
+                last_commit=reached.commit_lsn if reached.whole else reached.last_commit,
+            )
+        self._reached = replace(reached, end_lsn=max(reached.end_lsn, commit.end_lsn))
+        self.commit_time_us = commit.commit_time_us
+        return self.full
+
+    def _truncate(self, message: Truncate, lsn: int) -> None:
+        self._ordinal += 1
+        if self._ordinal <= self._skip:
+            return
+        for oid in message.relation_oids:
+            table = self._tables.get(oid)
+            if table is not None and table.fan_out:
+                if table.begun is not self._transaction:
+                    self._begin_table(table)
+                self.size += table.encoder.truncate(lsn, self._ordinal, self.records, EVERY_PARTITION)
+
+
+def begin_table(table: PlannedTable, transaction: Transaction) -> None:
+    """Make the encoder's constant parts for this transaction."""
+    table.encoder.begin(replace(transaction, timestamp_ms=0) if table.append else transaction)
+    table.begun = transaction
