@@ -1,0 +1,105 @@
+"""Debezium's JSON envelope (3.6, schemas off) as constant parts around a row's own members. Pure.
+
+    {"before": …, "after": …, "source": {…}, "transaction": null, "op": "c",
+     "ts_ms": …, "ts_us": …, "ts_ns": …, "cdc": {"pos": …}}
+
+The last member is this bridge's own; `unchanged` and `reselected` name columns in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+NEW_KEY: Final = "__debezium.newkey"
+"""Header of the delete and tombstone that end a changed key: the row's new key."""
+
+OLD_KEY: Final = "__debezium.oldkey"
+"""Header of the create that begins a changed key: the row's old key."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What `source` says of the connector.
+
+    Args:
+        name: the bridge's, which topics begin with.
+        database: the source's database.
+        version: of this software.
+        connector: Debezium's name of the kind of source.
+    """
+
+    name: str
+    database: str
+    version: str
+    connector: str = "postgresql"
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What the events of one transaction (or of a snapshot) have in common.
+
+    Args:
+        commit_lsn: where its commit record begins; of a snapshot, the LSN as of which it reads.
+        commit_time_us: µs since the Unix epoch.
+        xid: the transaction's number.
+        last_commit_lsn: of the transaction before it; None or 0 for the first.
+        snapshot: `false`, or Debezium's word for the place in the snapshot: `true`, `first`,
+            `first_in_data_collection`, `last_in_data_collection`, `last`.
+        now_ns: when it is processed, ns since the Unix epoch.
+        timestamp_ms: of the records; 0 lets the broker choose.
+    """
+
+    commit_lsn: int
+    commit_time_us: int
+    xid: int
+    last_commit_lsn: int | None
+    snapshot: str
+    now_ns: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The constant parts of a transaction's values for one table, in order.
+
+    `before_lsn` LSN `between_lsns` LSN `before_op` op `before_ordinal` ordinal `}}`; without the
+    member `cdc` the ordinal is left out and `before_ordinal` ends the value.
+    """
+
+    before_lsn: bytes
+    between_lsns: bytes
+    before_op: bytes
+    before_ordinal: bytes
+
+
+def text(value: str) -> bytes:
+    """A JSON string."""
+    return orjson.dumps(value)
+
+
+def envelope(source: SourceInfo, schema: str, table: str, transaction: Transaction, with_cdc: bool) -> Envelope:
+    """The parts of an envelope behind `before` and `after`."""
+    commit_us = transaction.commit_time_us
+    last = b'\\"%d\\"' % transaction.last_commit_lsn if transaction.last_commit_lsn else b"null"
+    now_ns = transaction.now_ns
+    position = b"%08X/%08X/" % (transaction.commit_lsn >> 32, transaction.commit_lsn & 0xFFFFFFFF)
+    return Envelope(
+        before_lsn=b',"source":{"version":%b,"connector":%b,"name":%b,"ts_ms":%d,"snapshot":%b,"db":%b,"sequence":"[%b,\\"'
+        % (
+            text(source.version),
+            text(source.connector),
+            text(source.name),
+            commit_us // 1000,
+            text(transaction.snapshot),
+            text(source.database),
+            last,
+        ),
+        between_lsns=b'\\"]","ts_us":%d,"ts_ns":%d,"schema":%b,"table":%b,"txId":%d,"lsn":'
+        % (commit_us, commit_us * 1000, text(schema), text(table), transaction.xid),
+        before_op=b',"xmin":null,"origin":null,"origin_lsn":null},"transaction":null,"op":"',
+        before_ordinal=b'","ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now_ns // 1_000_000, now_ns // 1000, now_ns)
+        + (b',"cdc":{"pos":"' + position if with_cdc else b"}"),
+    )

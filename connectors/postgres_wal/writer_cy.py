@@ -1,0 +1,383 @@
+"""Writes JSON into one growing buffer: constants, numbers, texts, base64. Pure; compiled where possible.
+
+Compiled, the buffer is C memory and nothing is made into a Python object; interpreted, it is
+a `bytearray`. Both write the same bytes. What cannot be written raises ValueError without
+saying the value. C types of attributes and arguments are in `writer_cy.pxd`.
+"""
+
+# mypy: ignore-errors
+# Half of this module is C in Python's clothes, which has no types that mypy knows; the tests
+# run both halves on the same input. Callers see the annotations all the same.
+
+import re
+from binascii import Error, b2a_base64, unhexlify
+
+from cdc import cython
+
+if cython.compiled:
+    import cython  # type: ignore[no-redef]  # only the compiler needs to see this
+    from cython.cimports.libc.stdlib import free, realloc
+    from cython.cimports.libc.string import memcpy
+
+KEPT = 1 << 20
+"""A buffer that one large row made larger than this is given back."""
+
+CHUNK = 1 << 12
+"""So many bytes of a text at a time: its worst case, six times as long, is reserved ahead."""
+
+NOT_UTF8 = "not valid UTF-8"
+NOT_HEX = "not hexadecimal: bytea_output must be hex"
+
+ESCAPES = {bytes((code,)): b"\\u%04X" % code for code in range(32)} | {
+    b"\b": b"\\b",
+    b"\t": b"\\t",
+    b"\n": b"\\n",
+    b"\f": b"\\f",
+    b"\r": b"\\r",
+    b'"': b'\\"',
+    b"\\": b"\\\\",
+}
+SPECIAL = re.compile(rb'[\x00-\x1f"\\]')
+
+DIGITS = b"0123456789ABCDEF"
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+if cython.compiled:
+    _digits: cython.p_uchar = DIGITS
+    _base64: cython.p_uchar = BASE64
+
+
+class Writer:
+    """A buffer that grows, and what can be written to its end."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        if not cython.compiled:
+            self.buffer = bytearray()
+
+    def __dealloc__(self) -> None:
+        if cython.compiled:
+            free(self.out)
+
+    def reset(self) -> cython.int:
+        """Forget what was written."""
+        self.size = 0
+        if cython.compiled:
+            if self.capacity > KEPT:
+                free(self.out)
+                self.out = cython.NULL
+                self.capacity = 0
+        else:
+            self.buffer.clear()
+        return 0
+
+    def reserve(self, room: cython.Py_ssize_t) -> cython.int:
+        """Make sure that `room` more bytes fit."""
+        if cython.compiled:
+            wanted: cython.Py_ssize_t = self.size + room
+            if wanted > self.capacity:
+                wanted = max(wanted, self.capacity * 2, 512)
+                grown: cython.p_uchar = cython.cast(cython.p_uchar, realloc(self.out, wanted))
+                if grown == cython.NULL:
+                    raise MemoryError
+                self.out = grown
+                self.capacity = wanted
+        return 0
+
+    def take(self) -> bytes:
+        """What was written."""
+        if cython.compiled:
+            return self.out[: self.size]
+        return bytes(self.buffer)
+
+    def content(self) -> cython.p_uchar:
+        """What was written, valid until the next call."""
+        if cython.compiled:
+            return self.out
+        return bytes(self.buffer)
+
+    def put(self, byte: cython.int) -> cython.int:
+        """One byte."""
+        if cython.compiled:
+            self.reserve(1)
+            self.out[self.size] = byte
+            self.size += 1
+        else:
+            self.buffer.append(byte)
+            self.size += 1
+        return 0
+
+    def raw(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
+        """Bytes as they are."""
+        if cython.compiled:
+            self.reserve(end - start)
+            memcpy(self.out + self.size, src + start, end - start)
+        else:
+            self.buffer += src[start:end]
+        self.size += end - start
+        return 0
+
+    def constant(self, literal: bytes) -> cython.int:
+        """A Python bytes object as it is."""
+        return self.raw(literal, 0, len(literal))
+
+    def number(self, value: cython.longlong) -> cython.int:
+        """A whole number in decimal digits."""
+        if not cython.compiled:
+            return self.constant(b"%d" % value)
+        self.reserve(20)
+        # The smallest value has no positive counterpart, so the digits are taken unsigned.
+        rest: cython.ulonglong = value
+        if value < 0:
+            self.out[self.size] = 45
+            self.size += 1
+            rest = -rest
+        width: cython.int = 1
+        probe: cython.ulonglong = rest
+        while probe >= 10:
+            probe = probe // 10
+            width += 1
+        at: cython.Py_ssize_t = self.size + width
+        self.size = at
+        for _ in range(width):
+            at -= 1
+            self.out[at] = cython.cast(cython.uchar, 48 + rest % 10)
+            rest = rest // 10
+        return 0
+
+    def padded(self, value: cython.longlong, width: cython.int) -> cython.int:
+        """A whole number ≥ 0 in at least `width` digits."""
+        if not cython.compiled:
+            return self.constant(b"%0*d" % (width, value))
+        limit: cython.longlong = 10
+        zeros: cython.int = width - 1
+        while zeros > 0 and value >= limit:
+            limit *= 10
+            zeros -= 1
+        for _ in range(zeros):
+            self.put(48)
+        return self.number(value)
+
+    def text(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
+        """A UTF-8 text as a JSON string, escaped as Debezium's serialiser does; UTF-8 passes through."""
+        if not cython.compiled:
+            return self.constant(_json_string(src[start:end]))
+        self.put(34)
+        at: cython.Py_ssize_t = start
+        while at < end:
+            at = _escape_chunk(self, src, at, end)
+        self.put(34)
+        return 0
+
+    def hexadecimal(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
+        """Hexadecimal digits as a JSON string of base64."""
+        if not cython.compiled:
+            try:
+                return self.constant(b'"' + b2a_base64(unhexlify(src[start:end]), newline=False) + b'"')
+            except Error:
+                raise ValueError(NOT_HEX) from None
+        if (end - start) % 2:
+            raise ValueError(NOT_HEX)
+        self.reserve((end - start) // 6 * 4 + 6)
+        self.put(34)
+        group: cython.uint = 0
+        high: cython.int = 0
+        low: cython.int = 0
+        count: cython.int = 0
+        at: cython.Py_ssize_t = start
+        while at < end:
+            group = 0
+            count = 0
+            while count < 3 and at < end:
+                high = _hex_value(src[at])
+                low = _hex_value(src[at + 1])
+                if high < 0 or low < 0:
+                    raise ValueError(NOT_HEX)
+                group |= (high << 4 | low) << (16 - 8 * count)
+                count += 1
+                at += 2
+            _put_group(self, group, count)
+        self.put(34)
+        return 0
+
+    def base64(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
+        """Bytes as a JSON string of base64."""
+        if not cython.compiled:
+            return self.constant(b'"' + b2a_base64(src[start:end], newline=False) + b'"')
+        self.put(34)
+        group: cython.uint = 0
+        count: cython.int = 0
+        at: cython.Py_ssize_t = start
+        while at < end:
+            group = 0
+            count = 0
+            while count < 3 and at < end:
+                group |= cython.cast(cython.uint, src[at]) << (16 - 8 * count)
+                count += 1
+                at += 1
+            _put_group(self, group, count)
+        self.put(34)
+        return 0
+
+    def integer_bytes(self, value: cython.longlong) -> cython.int:
+        """An integer's shortest big-endian two's complement, as a JSON string of base64 (Java's BigInteger)."""
+        size: cython.int = 1
+        probe: cython.longlong = value if value >= 0 else -(value + 1)
+        while probe >= 128:
+            probe = probe >> 8
+            size += 1
+        if not cython.compiled:
+            return self.base64(value.to_bytes(size, "big", signed=True), 0, size)
+        self.put(34)
+        group: cython.uint = 0
+        count: cython.int = 0
+        for place in range(size - 1, -1, -1):
+            group |= cython.cast(cython.uint, (value >> (8 * place)) & 255) << (16 - 8 * count)
+            count += 1
+            if count == 3 or place == 0:
+                _put_group(self, group, count)
+                group = 0
+                count = 0
+        self.put(34)
+        return 0
+
+
+def _json_string(raw: bytes) -> bytes:
+    """The interpreted `text`."""
+    if not raw.isascii():
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            raise ValueError(NOT_UTF8) from None
+    return b'"' + SPECIAL.sub(lambda found: ESCAPES[found[0]], raw) + b'"'
+
+
+if cython.compiled:
+
+    @cython.cfunc
+    @cython.inline
+    def _special(word: cython.ulonglong) -> cython.bint:
+        """Whether any of eight bytes is a control character, a quote, a backslash or not ASCII."""
+        ones: cython.ulonglong = 0x0101010101010101
+        tops: cython.ulonglong = 0x8080808080808080
+        quote: cython.ulonglong = word ^ (ones * 34)
+        slash: cython.ulonglong = word ^ (ones * 92)
+        return (word | ((word - ones * 32) & ~word) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & tops != 0
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _escape_chunk(
+        writer: Writer, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t
+    ) -> cython.Py_ssize_t:
+        """Write about CHUNK bytes of a text; returns where it stopped, never inside a character."""
+        stop: cython.Py_ssize_t = min(end, start + CHUNK)
+        # A character that begins in the chunk may end up to three bytes behind it.
+        writer.reserve((stop - start) * 6 + 16)
+        out: cython.p_uchar = writer.out
+        size: cython.Py_ssize_t = writer.size
+        at: cython.Py_ssize_t = start
+        word: cython.ulonglong = 0
+        char: cython.uchar = 0
+        more: cython.int = 0
+        few: cython.Py_ssize_t = 0
+        while at < stop:
+            if stop - at >= 8:
+                memcpy(cython.address(word), src + at, 8)
+                if not _special(word):
+                    memcpy(out + size, src + at, 8)
+                    at += 8
+                    size += 8
+                    continue
+            few = min(stop, at + 8)
+            while at < few:
+                char = src[at]
+                if char >= 128:
+                    more = _following(src, at, end)
+                    if more == 0:
+                        raise ValueError(NOT_UTF8)
+                    for place in range(more + 1):
+                        out[size + place] = src[at + place]
+                    size += more + 1
+                    at += more + 1
+                    continue
+                if char >= 32 and char != 34 and char != 92:
+                    out[size] = char
+                    size += 1
+                else:
+                    out[size] = 92
+                    size = size + 1
+                    if char == 34 or char == 92:
+                        out[size] = char
+                    elif char == 8:
+                        out[size] = 98
+                    elif char == 9:
+                        out[size] = 116
+                    elif char == 10:
+                        out[size] = 110
+                    elif char == 12:
+                        out[size] = 102
+                    elif char == 13:
+                        out[size] = 114
+                    else:
+                        memcpy(out + size, cython.cast(cython.p_char, b"u00"), 3)
+                        out[size + 3] = _digits[char >> 4]
+                        out[size + 4] = _digits[char & 15]
+                        size += 4
+                    size += 1
+                at += 1
+        writer.size = size
+        return at
+
+    @cython.cfunc
+    def _following(src: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
+        """How many bytes follow the first of a character beyond ASCII; 0 if it is not valid UTF-8."""
+        first: cython.int = src[at]
+        low: cython.int = 0x80
+        high: cython.int = 0xBF
+        more: cython.int
+        if 0xC2 <= first <= 0xDF:
+            more = 1
+        elif 0xE0 <= first <= 0xEF:
+            more = 2
+            if first == 0xE0:
+                low = 0xA0
+            elif first == 0xED:
+                high = 0x9F
+        elif 0xF0 <= first <= 0xF4:
+            more = 3
+            if first == 0xF0:
+                low = 0x90
+            elif first == 0xF4:
+                high = 0x8F
+        else:
+            return 0
+        if end - at <= more or src[at + 1] < low or src[at + 1] > high:
+            return 0
+        for place in range(2, more + 1):
+            if src[at + place] < 0x80 or src[at + place] > 0xBF:
+                return 0
+        return more
+
+    @cython.cfunc
+    @cython.inline
+    def _hex_value(digit: cython.int) -> cython.int:
+        if 48 <= digit <= 57:
+            return digit - 48
+        if 97 <= digit <= 102:
+            return digit - 87
+        if 65 <= digit <= 70:
+            return digit - 55
+        return -1
+
+    @cython.cfunc
+    @cython.exceptval(-1)
+    def _put_group(writer: Writer, group: cython.uint, count: cython.int) -> cython.int:
+        """Up to three bytes (the high ones of 24 bits) as four characters of base64."""
+        writer.reserve(4)
+        out: cython.p_uchar = writer.out + writer.size
+        out[0] = _base64[group >> 18]
+        out[1] = _base64[group >> 12 & 63]
+        out[2] = _base64[group >> 6 & 63] if count > 1 else 61
+        out[3] = _base64[group & 63] if count > 2 else 61
+        writer.size += 4
+        return 0
