@@ -31,8 +31,8 @@ CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint NOT NULL, status 
     currency text, note text, paid boolean, created_at timestamptz, updated_at timestamptz, attrs jsonb)
 """
 ROWS = """
-INSERT INTO orders SELECT g, g % 10000, g % 7, (g % 100000) / 100.0, 'EUR', 'order number ' || g, g % 2 = 0,
-    now(), now(), '{"channel": "web", "items": 3}' FROM generate_series(%s, %s) g
+INSERT INTO orders SELECT g, mod(g, 10000), mod(g, 7), mod(g, 100000) / 100.0, 'EUR', 'order number ' || g, mod(g, 2) = 0,
+    now(), now(), '{"channel": "web", "items": 3}' FROM generate_series(%s::bigint, %s::bigint) g
 """
 ROWS_PER_TRANSACTION = 1000
 

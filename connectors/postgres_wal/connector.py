@@ -138,6 +138,7 @@ class PostgresWalConnector:
         self._state = "streaming"
         while (batch := reader.mailbox.take()) is not None:
             self._published.append((time.monotonic(), len(batch.records)))
+            self._events += len(batch.records)
             yield batch
 
     def confirm(self, position: Position) -> None:
@@ -223,6 +224,7 @@ class PostgresWalConnector:
             slot.start_replication(connection, self._slot, start.end_lsn, self._publication)
         except ReplicationError as error:
             raise slot.lost(error, self._slot, start, self._subject) from error
+        self._tick()
         self._log.info("streaming", slot=self._slot, position=position_text(start.commit_lsn, start.ordinal))
         lsn = start.end_lsn
         unfinished = self._unfinished()
@@ -378,8 +380,8 @@ class PostgresWalConnector:
     def _rate(self) -> float:
         now = time.monotonic()
         while self._published and now - self._published[0][0] > RATE_SECONDS:
-            self._events += self._published.popleft()[1]
-        return round(sum(count for _, count in self._published) / RATE_SECONDS, 1)
+            self._published.popleft()
+        return round(sum(count for _, count in list(self._published)) / RATE_SECONDS, 1)
 
     def _close(self) -> None:
         if self._reader is not None:

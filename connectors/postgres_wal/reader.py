@@ -36,6 +36,9 @@ BUSY_ROWS = 500
 BUSY_LINGER = 0.05
 """Seconds: how much later; a busy source gains more from large transactions than from low latency."""
 
+POLL_SECONDS = 0.5
+"""Longest wait for snapshot rows before feedback and stop are looked at again."""
+
 CONFIRM_SECONDS = 0.1
 """At most this often the server is told of a newly stored position."""
 
@@ -70,6 +73,7 @@ class Reader:
         self._catalog = catalog
         self.transactions = transactions
         self._linger = batch.linger
+        self._turn = batch.bytes // 8
         self._idle_interval = idle_interval
         self._feedback_seconds = session_timeout / 3
         self._each_tick = each_tick
@@ -168,16 +172,20 @@ class Reader:
         for table in snapshot.tables:
             transactions.announce(table.planned, position_text(transaction.commit_lsn, 0))
             begin_table(table.planned, transaction)
-        snapshot.begin()
-        while not snapshot.done:
-            transactions.size += snapshot.read(0.5, transactions.records, lambda table: ledgers.append(finished(table)))
-            self._look_idle()
-            if transactions.full:
-                self._hand_over(ledgers[-1] if ledgers else None)
-                ledgers.clear()
+        try:
+            snapshot.begin()
+            while not snapshot.done:
+                transactions.size += snapshot.read(
+                    POLL_SECONDS, self._turn, transactions.records, lambda table: ledgers.append(finished(table))
+                )
+                self._look_idle()
+                if transactions.full:
+                    self._hand_over(ledgers[-1] if ledgers else None)
+                    ledgers.clear()
+        finally:
+            snapshot.close()
         self._hand_over(ledgers[-1] if ledgers else None)
         self.snapshot = None
-        snapshot.close()
         transactions.resume()
         structlog.get_logger().info("snapshot done", **snapshot.progress.as_json())
 

@@ -145,10 +145,13 @@ class SnapshotReader:
     def done(self) -> bool:
         return not self._busy and not self._ranges and not self._empty
 
-    def read(self, seconds: float, records: list[Record], finished: Callable[[SnapshotTable], None]) -> int:
+    def read(
+        self, seconds: float, room: int, records: list[Record], finished: Callable[[SnapshotTable], None]
+    ) -> int:
         """Append the events of rows that are there now, waiting at most `seconds` for some.
 
         Args:
+            room: a reader's turn ends behind so many bytes.
             finished: called when the last row of a table was appended.
         Returns: bytes appended.
         """
@@ -158,7 +161,7 @@ class SnapshotReader:
         ready = {descriptor for descriptor, _ in self._poll.poll(0 if waiting else seconds * 1000)}
         with reading(self._subject):
             return sum(
-                self._read_some(descriptor, reader, descriptor in ready, records, finished)
+                self._read_some(descriptor, reader, descriptor in ready, room, records, finished)
                 for descriptor, reader in list(self._busy.items())
                 if reader.more or descriptor in ready
             )
@@ -203,6 +206,7 @@ class SnapshotReader:
         descriptor: int,
         reader: Reader,
         readable: bool,
+        room: int,
         records: list[Record],
         finished: Callable[[SnapshotTable], None],
     ) -> int:
@@ -218,7 +222,7 @@ class SnapshotReader:
         encode = reader.range.of.planned.encoder.encode_copy
         size = rows = 0
         length = 1
-        while rows < ROWS_PER_TURN:
+        while rows < ROWS_PER_TURN and size < room:
             length, line = get(1)
             if length <= 0:
                 break

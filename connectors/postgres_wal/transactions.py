@@ -60,7 +60,7 @@ class Transactions:
     ) -> None:
         self._start = start
         self._plan = plan
-        self._limits = limits
+        self._rows, self._bytes = limits.rows, limits.bytes
         self._schemas_topic = schemas_topic
         self._tables: dict[int, PlannedTable | None] = {}
         self._begin: Begin | None = None
@@ -84,8 +84,8 @@ class Transactions:
     @property
     def full(self) -> bool:
         return (
-            len(self.records) >= self._limits.rows
-            or self.size >= self._limits.bytes
+            len(self.records) >= self._rows
+            or self.size >= self._bytes
             or len(self.pending) >= RESELECT_ROWS
         )
 
@@ -126,7 +126,7 @@ class Transactions:
                 assert self._transaction is not None
                 count = len(records) - before
                 self.pending.append(Pending(before, count, table, data, lsn, ordinal, self._transaction))
-            return len(records) >= self._limits.rows or self.size >= self._limits.bytes or self.full
+            return len(records) >= self._rows or self.size >= self._bytes or len(self.pending) >= RESELECT_ROWS
         return self._rare(data)
 
     def hold(self, lsn: int) -> None:
