@@ -13,7 +13,11 @@ from typing import Annotated
 import typer
 
 from cdc import compiled, logs
+from cdc.commands.check import check
+from cdc.commands.demo import demo
+from cdc.commands.init import init
 from cdc.commands.run import run
+from cdc.commands.schema import schema
 from cdc.commands.status import status
 from cdc.commands.tail import tail
 from cdc.errors import CdcError
@@ -43,7 +47,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (run, status, tail):
+for command in (init, check, run, status, tail, schema, demo):
     app.command()(command)
 
 

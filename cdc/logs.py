@@ -85,7 +85,8 @@ def _renderers(stream: TextIO) -> list[Any]:
 
 
 def _json(event: Mapping[str, Any], **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+    first = {name: event[name] for name in ("time", "level", "event") if name in event}
+    return orjson.dumps({**first, **event}, default=str).decode()
 
 
 def _without_traceback(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

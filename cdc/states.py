@@ -44,7 +44,8 @@ class Observed:
         error: why it is not well (`type`, `message`, `hint`, `retriable`), or None.
         retry_at: when it is started again, seconds since the epoch, or None.
         restarts: how often it was started again.
-        silent_seconds: time since it last said something; None when it does not run.
+        pid: its process; None when it does not run.
+        silent_seconds: time since it last said something.
         report: what it said last.
     """
 
@@ -53,12 +54,13 @@ class Observed:
     error: Mapping[str, Any] | None = None
     retry_at: float | None = None
     restarts: int = 0
-    silent_seconds: float | None = None
+    pid: int | None = None
+    silent_seconds: float = 0.0
     report: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def running(self) -> bool:
-        return self.silent_seconds is not None
+        return self.pid is not None
 
 
 def connector_view(observed: Observed) -> dict[str, Any]:
@@ -116,7 +118,8 @@ def _circumstances(observed: Observed) -> dict[str, Any]:
         "retry_at": moment(observed.retry_at),
         "since": moment(observed.since),
         "restarts": observed.restarts,
-        "silent_seconds": observed.silent_seconds,
+        "pid": observed.pid,
+        "silent_seconds": observed.silent_seconds if observed.running else None,
     }
 
 
@@ -124,7 +127,7 @@ def _further(observed: Observed, shown: set[str]) -> dict[str, Any]:
     """What else the plugin likes to tell, while it runs."""
     if not observed.running:
         return {}
-    taken = shown | {"state", "error", "retry_at", "since", "restarts", "silent_seconds"}
+    taken = {"state", *shown, *_circumstances(observed)}
     return {name: value for name, value in observed.report.items() if name not in taken}
 
 

@@ -238,12 +238,14 @@ class _Worker:
         self.state, self.error = state, error
 
     def observed(self, now: float) -> Observed:
+        process = self.process  # another thread may end it meanwhile
         return Observed(
             state=self.state,
             since=self.since,
             error=self.error,
             retry_at=self.retry_at,
             restarts=self.restart_count,
-            silent_seconds=None if self.process is None else round(now - self.heard, 1),
+            pid=process.pid if process is not None else None,
+            silent_seconds=round(now - self.heard, 1),
             report=self.report,
         )

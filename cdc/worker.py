@@ -24,8 +24,8 @@ from cdc.failures import describe
 from cdc.lifeline import ReportPipe, hold_on
 
 REPORT_SECONDS = 1.0
-_UNSETTLED_SECONDS = 0.1
-"""How often a state that passes quickly is looked at."""
+_SOONEST_SECONDS = 0.05
+"""When a new state is looked at again: what passes quickly is seen, what lasts costs nothing."""
 
 ASKED_TO_STOP = 128 + signal.SIGTERM
 """Exit code when a signal ended it: the supervisor tells that from having finished."""
@@ -104,11 +104,12 @@ def _run_connector(name: str, config: str | None, stop: Stop, reporter: Reporter
     ended = threading.Event()
 
     def watch() -> None:
-        while True:
+        state, pause = "", _SOONEST_SECONDS
+        while not ended.wait(pause):
             status = connector.status()
             reporter.report(status)
-            if ended.wait(_UNSETTLED_SECONDS if status["state"] in ("starting", "waiting") else REPORT_SECONDS):
-                return
+            pause = min(pause * 2, REPORT_SECONDS) if status["state"] == state else _SOONEST_SECONDS
+            state = status["state"]
 
     watcher = threading.Thread(target=watch, name="status", daemon=True)
     watcher.start()

@@ -20,17 +20,17 @@ from cdc.server.http import Server
 from cdc.settings import Settings
 from cdc.supervisor import Supervisor, Task
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Connectors and sinks; all if none.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Connectors and sinks; all if none.")]
 Listen = Annotated[
     str | None, typer.Option(metavar="HOST:PORT", help="Where `cdc status` asks, instead of `server.listen`.")
 ]
 
 
 def run(names: Names = None, config: Config = None, listen: Listen = None) -> None:
-    """Run all connectors and sinks, or the named ones, until Ctrl-C or SIGTERM.
+    """Run all connectors and sinks, or the named ones.
 
-    Each is a process of its own, and started again when it may be. A bridge that is killed
-    goes on where it was.
+    Each is a process of its own, and started again when it may be. Ctrl-C or SIGTERM stops
+    all; a bridge that is killed goes on where it was.
     """
     logs.configure()
     settings = load(config)

@@ -59,7 +59,11 @@ def tail(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Print a topic's committed events: time, what happened, key, and what changed."""
+    """Print a topic's events for a person.
+
+    Committed ones only, one in a line: time, what happened, key, what changed, partition and
+    offset. Prints what comes from now on, until Ctrl-C, if not told otherwise.
+    """
     logs.configure()
     settings = load(config)
     console = Console(highlight=False, soft_wrap=True)

@@ -26,7 +26,7 @@ SNAPSHOT = {"rows": 1_500_000, "total": 6_000_000, "percent": 25.0, "rate": 150_
 
 def observed(state: str, **more: Any) -> Observed:
     report = {"position": "0/1", "lag_seconds": 2.0, "lag_bytes": 2048, "lag_events": 70, "rate": 1000.0}
-    return Observed(**{"state": state, "since": 0.0, "silent_seconds": 0.1, "report": report, **more})
+    return Observed(**{"state": state, "since": 0.0, "pid": 5, "report": report, **more})
 
 
 def document(connector: Observed, *members: Observed) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def test_something_else_at_the_address_is_no_bridge() -> None:
 
 def test_the_table_shows_states_lags_progress_and_errors() -> None:
     snapshotting = observed("snapshotting", report={"snapshot": SNAPSHOT})
-    broken = observed("gap", error=ERROR, silent_seconds=None)
+    broken = observed("gap", error=ERROR, pid=None)
     console = Console(width=120, file=io.StringIO())
     console.print(render(document(snapshotting, broken, observed("live"))))
     text = console.file.getvalue()
@@ -158,7 +158,7 @@ def test_the_table_shows_states_lags_progress_and_errors() -> None:
 
 
 def test_a_sink_is_as_well_as_its_worst_member() -> None:
-    shown = sink_view([observed("live"), observed("retrying", error=ERROR, silent_seconds=None), observed("live")])
+    shown = sink_view([observed("live"), observed("retrying", error=ERROR, pid=None), observed("live")])
     assert (shown["state"], shown["error"]) == ("retrying", ERROR)
     assert (shown["lag_events"], shown["lag_seconds"]) == (140, 2.0)
 
