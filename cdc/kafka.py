@@ -156,11 +156,10 @@ def _login_wrongs(kafka: KafkaSettings) -> Iterator[Wrong]:
     login = [key for key in ("sasl.mechanism", "sasl.username") if key in kafka.properties]
     protocol = kafka.properties.get("security.protocol", "PLAINTEXT")
     if protocol.startswith("SASL"):
-        for key in ("sasl.mechanism", "sasl.username"):
-            if key not in login:
-                yield Wrong(("properties", "security.protocol"), f"{protocol} needs the property {key}", f"add {key}")
-        if kafka.sasl_password is None:
-            yield Wrong(("properties", "security.protocol"), f"{protocol} needs a password", "add sasl_password_file")
+        missing = [key for key in ("sasl.mechanism", "sasl.username") if key not in login]
+        missing += ["sasl_password_file"] if kafka.sasl_password is None else []
+        if missing:
+            yield Wrong(("properties", "security.protocol"), f"{protocol} needs a login", f"add {', '.join(missing)}")
     elif login or kafka.sasl_password is not None:
         # librdkafka ignores SASL settings silently and connects without them.
         path = ("properties", login[0]) if login else ("sasl_password",)

@@ -192,7 +192,7 @@ def _validated(document: Document, kinds: Mapping[Path, type[BaseModel]]) -> Set
 
 
 def _what_is_right(raw: dict[str, Any], error: ValidationError) -> Settings:
-    """Settings without what is wrong, so that the rest can be judged too. Without a name, it is ""."""
+    """Settings without what is wrong, so that the rest can be judged too; `name` is "" where it is wrong."""
     data = dict(raw)
     for details in error.errors(include_url=False, include_input=False):
         section, *below = details["loc"]
@@ -201,12 +201,15 @@ def _what_is_right(raw: dict[str, Any], error: ValidationError) -> Settings:
             data[str(section)] = {key: value for key, value in held.items() if key != below[0]}
         else:
             data.pop(str(section), None)
-    name = raw.get("name")
-    data["name"] = "a"
+    name = data.get("name", "")
+    data["name"] = name or "any"
     data["kafka"] = {"bootstrap_servers": "-", **data.get("kafka", {})}
-    return Settings.model_validate(data).model_copy(update={"name": name if isinstance(name, str) else ""})
+    return Settings.model_validate(data).model_copy(update={"name": name})
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
-    unique = list(dict.fromkeys(problems))
-    return sorted(unique, key=lambda problem: (problem.file, problem.line or 0))
+    """By place, and one for each key: what else is wrong with it may follow from the first."""
+    first: dict[tuple[str, int | None, str], Problem] = {}
+    for problem in problems:
+        first.setdefault((problem.file, problem.line, problem.path), problem)
+    return sorted(first.values(), key=lambda problem: (problem.file, problem.line or 0))

@@ -85,10 +85,11 @@ def _topics_nobody_fills(settings: Settings) -> Iterator[Wrong]:
     filled = [names.topic_of_entry(settings.name, table) for tables in captured.values() for table in tables]
     for name, sink in settings.sinks.items():
         for number, topic in enumerate(sink.topics):
-            if any(_may_meet(topic, other) for other in filled):
+            own = topic in names.own_topics(settings.name)
+            if not own and any(_may_meet(topic, other) for other in filled):
                 continue
             suggestion = _nearest(topic, filled, "topics of the connectors")
-            if topic in names.own_topics(settings.name):
+            if own:
                 suggestion = "the bridge's own topics hold no rows"
             yield Wrong(("sinks", name, "topics", number), f"no connector captures {topic}", suggestion)
 

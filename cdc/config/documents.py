@@ -73,7 +73,7 @@ def read(text: str, file: str, environ: Mapping[str, str]) -> Document:
     try:
         root = YAML(typ="safe", pure=True).compose(text)
     except YAMLError as error:
-        document.problems.append(_syntax(error, file))
+        document.problems.append(_syntax(error, text, file))
         document.readable = False
         return document
     document.places[()] = Place(file, 1)
@@ -246,16 +246,19 @@ def _merge(whole: Document, document: Document, into: dict[str, Any], data: dict
             whole.problems.append(problem)
 
 
-def _syntax(error: YAMLError, file: str) -> Problem:
+def _syntax(error: YAMLError, text: str, file: str) -> Problem:
     if not isinstance(error, MarkedYAMLError):
         return Problem(f"is not YAML: {str(error).splitlines()[0]}", file=file)
     mark = error.problem_mark or error.context_mark
-    text = str(error.problem or error.context or "cannot be read")
+    line = text.splitlines()[mark.line] if mark and mark.line < len(text.splitlines()) else ""
+    said = str(error.problem or error.context or "cannot be read")
     suggestion = "check the indentation and the quotes around this line"
-    if r"\t" in text:
+    if r"\t" in said:
         suggestion = "indent with spaces, not tabs"
-    elif "alias" in text:
+    elif "${" in line:
+        suggestion = 'put quotes around "${…}" inside { } and [ ]'
+    elif "alias" in said:
         suggestion = 'put quotes around text that begins with *, such as "*.orders"'
-    elif "mapping values are not allowed" in text:
+    elif "mapping values are not allowed" in said:
         suggestion = "put quotes around text that holds ': ', and indent keys of one section alike"
-    return Problem(f"is not YAML: {text}", file=file, line=mark.line + 1 if mark else None, suggestion=suggestion)
+    return Problem(f"is not YAML: {said}", file=file, line=mark.line + 1 if mark else None, suggestion=suggestion)

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, mo
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from cdc import databases, names
+from cdc import databases, names, patterns
 from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
 
 
@@ -59,9 +59,9 @@ class TableOptions(Model):
 class BatchSettings(Model):
     """When a batch closes: idle after `linger`, busy at `rows` or `bytes`."""
 
-    rows: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """At most this many events."""
-    bytes: Size = 16 * 1024 * 1024
+    bytes: Size = 8 * 1024 * 1024
     """At most about this many bytes of keys and values."""
     linger: Duration = 0.002
     """How long an idle source's batch waits for more."""
@@ -136,9 +136,8 @@ class PostgresWalSettings(ConnectorSettings):
 
     def wrongs(self, settings: Settings, name: str) -> Iterator[Wrong]:
         for table, options in self.tables.items():
-            if "." not in table:
-                suggestion = f'such as public.{table}, or "public.*"'
-                yield Wrong(("tables", table), "must be schema.table or a pattern of it", suggestion)
+            if "." not in table and not patterns.is_pattern(table):
+                yield Wrong(("tables", table), "must be schema.table", f"such as public.{table}")
             yield from self._column_wrongs(table, options)
         yield from self._shared(settings, name)
 
