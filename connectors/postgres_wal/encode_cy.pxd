@@ -35,10 +35,8 @@ cdef class RowEncoder(TupleReader):
         self, bytes data, Py_ssize_t offset, unsigned long long lsn, long long ordinal, list out, dict fill
     ) except -1
     cdef Py_ssize_t _encode_copy(self, bytes line, list out) except -1
-    cdef bytes key(self, unsigned char* src, Py_ssize_t[::1] starts, Py_ssize_t[::1] stops)
-    cdef int row(
-        self, unsigned char* src, Py_ssize_t[::1] starts, Py_ssize_t[::1] stops, bint key_only
-    ) except -1
+    cdef bytes key(self, unsigned char* src, int base)
+    cdef int row(self, unsigned char* src, int base, bint key_only) except -1
     cdef int column(self, unsigned char* src, int column, Py_ssize_t start, Py_ssize_t stop) except -1
     cdef int tail(
         self, unsigned long long lsn, long long ordinal, int op, list unchanged, list reselected

@@ -12,7 +12,7 @@ from cdc.errors import ProtocolError
 from cdc.event import BY_KEY, Headers, Record
 from cdc.formats.debezium_json import NEW_KEY, OLD_KEY, Transaction, envelope, text
 from connectors.postgres_wal.plan import TablePlan
-from connectors.postgres_wal.tuples_cy import Fill, Places
+from connectors.postgres_wal.tuples_cy import Fill
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
@@ -25,21 +25,21 @@ __all__ = ["RowEncoder", "Transaction"]
 Names: TypeAlias = list[bytes]
 """Columns, as JSON strings."""
 
-ARRAY: cython.int = 15
-CONSTANT: cython.int = 18
+ARRAY = cython.declare(cython.int, 15)
+CONSTANT = cython.declare(cython.int, 18)
 
-NULL: cython.Py_ssize_t = -1
-UNCHANGED: cython.Py_ssize_t = -2
+NULL = cython.declare(cython.Py_ssize_t, -1)
+UNCHANGED = cython.declare(cython.Py_ssize_t, -2)
 
-INSERT: cython.int = 73
-DELETE: cython.int = 68
-KEY_TUPLE: cython.int = 75
+INSERT = cython.declare(cython.int, 73)
+DELETE = cython.declare(cython.int, 68)
+KEY_TUPLE = cython.declare(cython.int, 75)
 
-CREATED: cython.int = 99
-UPDATED: cython.int = 117
-DELETED: cython.int = 100
-READ: cython.int = 114
-TRUNCATED: cython.int = 116
+CREATED = cython.declare(cython.int, 99)
+UPDATED = cython.declare(cython.int, 117)
+DELETED = cython.declare(cython.int, 100)
+READ = cython.declare(cython.int, 114)
+TRUNCATED = cython.declare(cython.int, 116)
 
 
 class RowEncoder(TupleReader):
@@ -138,7 +138,7 @@ class RowEncoder(TupleReader):
         old_key: bytes = b""
         if kind == DELETE:
             if self.keyed:
-                old_key = self.key(src, self.old_starts, self.old_stops)
+                old_key = self.key(src, self.width)
             return self.end_key(out, old_key, self.deleted(src, lsn, ordinal, old_kind), None)
         reselected: Names | None = None
         if self.unchanged and fill:
@@ -151,9 +151,9 @@ class RowEncoder(TupleReader):
         removal: bytes | None = None
         op: cython.int = CREATED if kind == INSERT else UPDATED
         if self.keyed:
-            new_key = self.key(src, self.starts, self.stops)
+            new_key = self.key(src, 0)
             if old_kind != 0:
-                old_key = self.key(src, self.old_starts, self.old_stops)
+                old_key = self.key(src, self.width)
                 if old_key != new_key:
                     removal = self.deleted(src, lsn, ordinal, old_kind)
                     old_kind = 0
@@ -162,11 +162,11 @@ class RowEncoder(TupleReader):
         writer.reset()
         if old_kind != 0:
             writer.constant(b'{"before":')
-            self.row(src, self.old_starts, self.old_stops, old_kind == KEY_TUPLE)
+            self.row(src, self.width, old_kind == KEY_TUPLE)
             writer.constant(b',"after":')
         else:
             writer.constant(b'{"before":null,"after":')
-        self.row(src, self.starts, self.stops, False)
+        self.row(src, 0, False)
         self.tail(lsn, ordinal, op, self.unchanged_names() if self.unchanged else None, reselected)
         value: bytes = writer.take()
         if removal is None:
@@ -196,11 +196,11 @@ class RowEncoder(TupleReader):
     def _encode_copy(self, line: bytes, out: list[Record]) -> cython.Py_ssize_t:
         line = self.fields(line)
         src: cython.p_uchar = line
-        key: bytes = self.key(src, self.starts, self.stops) if self.keyed else b""
+        key: bytes = self.key(src, 0) if self.keyed else b""
         writer: ValueWriter = self.writer
         writer.reset()
         writer.constant(b'{"before":null,"after":')
-        self.row(src, self.starts, self.stops, False)
+        self.row(src, 0, False)
         self.tail(self.snapshot_lsn, 0, READ, None, None)
         return self.emit(out, key, writer.take(), None)
 
@@ -222,11 +222,12 @@ class RowEncoder(TupleReader):
     def key_text(self, data: bytes, offset: int) -> list[bytes | None]:
         """The key's values as the server wrote them (of a delete: the old ones), None for NULL."""
         self.parse_checked(data, offset)
-        old = data[offset : offset + 1] == b"D"
-        starts = self.old_starts if old else self.starts
-        stops = self.old_stops if old else self.stops
-        places = [self.places[self.key_columns[part]] for part in range(self.key_width)]
-        return [data[starts[place] : stops[place]] if starts[place] >= 0 else None for place in places]
+        base: cython.int = self.width if data[offset : offset + 1] == b"D" else 0
+        texts: list[bytes | None] = []
+        for part in range(self.key_width):
+            place: cython.int = base + self.places[self.key_columns[part]]
+            texts.append(data[self.starts[place] : self.stops[place]] if self.starts[place] >= 0 else None)
+        return texts
 
     def parse_checked(self, data: bytes, offset: int) -> None:
         self.failing = -1
@@ -246,31 +247,37 @@ class RowEncoder(TupleReader):
             self.names[column][1:-1] for column in range(self.count) if self.starts[self.places[column]] == UNCHANGED
         ]
 
-    def key(self, src: cython.p_uchar, starts: Places, stops: Places) -> bytes:
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def key(self, src: cython.p_uchar, base: cython.int) -> bytes:
         """The event key."""
         writer: ValueWriter = self.writer
         writer.reset()
         place: cython.int = 0
+        part: cython.int = 0
         for part in range(self.key_width):
             writer.constant(self.key_names[part])
             place = self.places[self.key_columns[part]]
-            if starts[place] == UNCHANGED:
+            if self.starts[base + place] == UNCHANGED:
                 raise ValueError("the key's value is not in the message")
-            self.column(src, self.key_columns[part], starts[place], stops[place])
+            self.column(src, self.key_columns[part], self.starts[base + place], self.stops[base + place])
         writer.put(125)
         return writer.take()
 
-    def row(self, src: cython.p_uchar, starts: Places, stops: Places, key_only: cython.bint) -> cython.int:
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def row(self, src: cython.p_uchar, base: cython.int, key_only: cython.bint) -> cython.int:
         """`before` or `after`. A tuple of the key alone has nothing of the other columns, not even NULL."""
         writer: ValueWriter = self.writer
         names: list[bytes] = self.names
         opening: cython.Py_ssize_t = writer.size
         place: cython.int = 0
+        column: cython.int = 0
         name: bytes = b""
         writer.put(123)
         for column in range(self.count):
             place = self.places[column]
-            if starts[place] == UNCHANGED:
+            if self.starts[base + place] == UNCHANGED:
                 continue
             name = names[column]
             if writer.size == opening + 1:
@@ -280,9 +287,11 @@ class RowEncoder(TupleReader):
             if key_only and not self.identity[place]:
                 writer.constant(self.zeros[column])
             else:
-                self.column(src, column, starts[place], stops[place])
+                self.column(src, column, self.starts[base + place], self.stops[base + place])
         return writer.put(125)
 
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def column(
         self, src: cython.p_uchar, column: cython.int, start: cython.Py_ssize_t, stop: cython.Py_ssize_t
     ) -> cython.int:
@@ -333,7 +342,7 @@ class RowEncoder(TupleReader):
         writer: ValueWriter = self.writer
         writer.reset()
         writer.constant(b'{"before":')
-        self.row(src, self.old_starts, self.old_stops, old_kind == KEY_TUPLE)
+        self.row(src, self.width, old_kind == KEY_TUPLE)
         writer.constant(b',"after":null')
         self.tail(lsn, ordinal, DELETED, None, None)
         return writer.take()

@@ -22,4 +22,3 @@ cdef class TemporalWriter(Writer):
     cdef long long fraction(self) except -1
     cdef int infinity(self) except -1
     cdef int finished(self) except -1
-    cdef int two(self) except -1

@@ -10,13 +10,16 @@ if cython.compiled:
 else:
     from connectors.postgres_wal.writer_cy import Writer
 
-DAY_US: cython.longlong = 86_400_000_000
-MONTH_US: cython.longlong = 2_629_800_000_000
+DAY_US = cython.declare(cython.longlong, 86_400_000_000)
+MONTH_US = cython.declare(cython.longlong, 2_629_800_000_000)
 """30.4375 days, a month's average length: Debezium's measure for intervals."""
 
-INT64_MAX: cython.longlong = 9223372036854775807
-LAST_DAY: cython.longlong = 106_751_991
+INT64_MAX = cython.declare(cython.longlong, 9223372036854775807)
+LAST_DAY = cython.declare(cython.longlong, 106_751_991)
 """The last day, counted from 1970, whose first µs an int64 can hold."""
+
+PATTERN = cython.declare(cython.p_uchar, b"-00-00 00:00:00")
+"""What follows the year; 0 stands for any digit."""
 
 MALFORMED = "a value's text is not what its type writes (is SESSION_SETTINGS applied?)"
 
@@ -159,17 +162,6 @@ class TemporalWriter(Writer):
             return self.number(INT64_MAX)
         return self.number(days * DAY_US + clock)
 
-    def two(self) -> cython.int:
-        """Copy two digits."""
-        if self.end - self.at < 2:
-            raise ValueError(MALFORMED)
-        for _ in range(2):
-            if not 48 <= self.src[self.at] <= 57:
-                raise ValueError(MALFORMED)
-            self.put(self.src[self.at])
-            self.at += 1
-        return 0
-
     def zoned_timestamp(self, digits: cython.int) -> cython.int:
         """ISO 8601 in UTC with as many digits of a second as the type keeps."""
         self.put(34)
@@ -177,32 +169,38 @@ class TemporalWriter(Writer):
         if infinite:
             self.constant(b'infinity"' if infinite == 1 else b'-infinity"')
             return 0
+        start: cython.Py_ssize_t = self.at
         year: cython.longlong = self.era()
-        if year < 0:
-            self.put(45)
-        elif year > 9999:
-            self.put(43)
-        self.padded(-year if year < 0 else year, 4)
-        for _ in range(2):
-            self.skip(45)
-            self.put(45)
-            self.two()
-        self.skip(32)
+        if self.before_christ or year > 9999:
+            if year != 0:
+                self.put(45 if year < 0 else 43)
+            self.padded(-year if year < 0 else year, 4)
+        else:
+            self.raw(self.src, start, self.at)
+        at: cython.Py_ssize_t = self.at
+        if self.end - at < 15:
+            raise ValueError(MALFORMED)
+        place: cython.int = 0
+        for place in range(15):
+            if PATTERN[place] == 48:
+                if self.src[at + place] < 48 or self.src[at + place] > 57:
+                    raise ValueError(MALFORMED)
+            elif self.src[at + place] != PATTERN[place]:
+                raise ValueError(MALFORMED)
+        self.raw(self.src, at, at + 6)
         self.put(84)
-        self.two()
-        for _ in range(2):
-            self.skip(58)
-            self.put(58)
-            self.two()
+        self.raw(self.src, at + 7, at + 15)
+        self.at = at + 15
         left: cython.int = digits
         if left > 0:
             self.put(46)
         if self.at < self.end and self.src[self.at] == 46:
             self.at += 1
+            start = self.at
             while self.at < self.end and left > 0 and 48 <= self.src[self.at] <= 57:
-                self.put(self.src[self.at])
                 self.at += 1
                 left -= 1
+            self.raw(self.src, start, self.at)
         while left > 0:
             self.put(48)
             left -= 1

@@ -16,23 +16,23 @@ else:
     from connectors.postgres_wal.temporal_cy import TemporalWriter
     from connectors.postgres_wal.writer_cy import Writer
 
-TEXT: cython.int = 0
-INTEGER: cython.int = 1
-FLOAT: cython.int = 2
-BOOLEAN: cython.int = 3
-BYTES: cython.int = 4
-DATE: cython.int = 5
-TIME: cython.int = 6
-TIMESTAMP: cython.int = 7
-ZONED_TIMESTAMP: cython.int = 8
-ZONED_TIME: cython.int = 9
-INTERVAL: cython.int = 10
-DECIMAL: cython.int = 11
-VARIABLE_DECIMAL: cython.int = 12
-BIT: cython.int = 13
-BITS: cython.int = 14
-TRUNCATED: cython.int = 16
-HMAC: cython.int = 17
+TEXT = cython.declare(cython.int, 0)
+INTEGER = cython.declare(cython.int, 1)
+FLOAT = cython.declare(cython.int, 2)
+BOOLEAN = cython.declare(cython.int, 3)
+BYTES = cython.declare(cython.int, 4)
+DATE = cython.declare(cython.int, 5)
+TIME = cython.declare(cython.int, 6)
+TIMESTAMP = cython.declare(cython.int, 7)
+ZONED_TIMESTAMP = cython.declare(cython.int, 8)
+ZONED_TIME = cython.declare(cython.int, 9)
+INTERVAL = cython.declare(cython.int, 10)
+DECIMAL = cython.declare(cython.int, 11)
+VARIABLE_DECIMAL = cython.declare(cython.int, 12)
+BIT = cython.declare(cython.int, 13)
+BITS = cython.declare(cython.int, 14)
+TRUNCATED = cython.declare(cython.int, 16)
+HMAC = cython.declare(cython.int, 17)
 
 NOT_FINITE = "NaN and Infinity have no form under decimal: precise; set decimal: string"
 
@@ -102,17 +102,18 @@ class ValueWriter(TemporalWriter):
 
     def integer(self) -> cython.int:
         """Digits as they are, once they are known to be a JSON number."""
-        start: cython.Py_ssize_t = self.at
-        if start < self.end and self.src[start] == 45:
-            self.at += 1
+        src: cython.p_uchar = self.src
         first: cython.Py_ssize_t = self.at
-        self.digits(1, 18)
-        if self.at < self.end:
-            self.digits(1, 18)
-        self.finished()
-        if self.src[first] == 48 and self.end - first > 1:
+        if first < self.end and src[first] == 45:
+            first += 1
+        length: cython.Py_ssize_t = self.end - first
+        if length < 1 or length > 20 or (src[first] == 48 and length > 1):
             raise ValueError(MALFORMED)
-        return self.raw(self.src, start, self.end)
+        place: cython.Py_ssize_t = 0
+        for place in range(first, self.end):
+            if src[place] < 48 or src[place] > 57:
+                raise ValueError(MALFORMED)
+        return self.raw(src, self.at, self.end)
 
     def float_number(self) -> cython.int:
         """A number as it is, with `.0` where it would read as an integer; NaN and Infinity as strings."""

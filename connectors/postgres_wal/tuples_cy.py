@@ -15,15 +15,15 @@ from connectors.postgres_wal.plan import TablePlan
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
 
-NULL: cython.Py_ssize_t = -1
-UNCHANGED: cython.Py_ssize_t = -2
+NULL = cython.declare(cython.Py_ssize_t, -1)
+UNCHANGED = cython.declare(cython.Py_ssize_t, -2)
 
-INSERT: cython.int = 73
-UPDATE: cython.int = 85
-DELETE: cython.int = 68
-KEY_TUPLE: cython.int = 75
-OLD_TUPLE: cython.int = 79
-NEW_TUPLE: cython.int = 78
+INSERT = cython.declare(cython.int, 73)
+UPDATE = cython.declare(cython.int, 85)
+DELETE = cython.declare(cython.int, 68)
+KEY_TUPLE = cython.declare(cython.int, 75)
+OLD_TUPLE = cython.declare(cython.int, 79)
+NEW_TUPLE = cython.declare(cython.int, 78)
 
 COPY_ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 COPY_ESCAPED = re.compile(rb"\\([0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)", re.DOTALL)
@@ -31,9 +31,6 @@ COPY_ESCAPED = re.compile(rb"\\([0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)", re.DOTALL)
 CUT_SHORT = "a row message ends too early"
 TOO_FEW = "a COPY line has fewer columns than were asked for"
 TOO_MANY = "a COPY line has more columns than were asked for"
-
-Places: TypeAlias = "array[int]"
-"""Offsets into a message by column, or NULL or UNCHANGED."""
 
 Fill: TypeAlias = dict[int, bytes | None]
 """Values for unchanged columns, by their place in the relation: their text, or None for NULL."""
@@ -58,7 +55,8 @@ class TupleReader:
         published = {column.index for column in plan.columns}
         self.published = array("i", [place in published for place in range(self.width)])
         self.identity = array("i", [column.in_key for column in relation])
-        self.starts, self.stops, self.old_starts, self.old_stops = (array("q", [NULL] * self.width) for _ in range(4))
+        self.starts = array("q", [NULL] * (2 * self.width))
+        self.stops = array("q", [NULL] * (2 * self.width))
 
     def parse(self, data: bytes, offset: cython.Py_ssize_t) -> cython.int:
         """Find every value of a row message; returns the kind of its old tuple, 0 for none."""
@@ -73,7 +71,7 @@ class TupleReader:
         if kind == INSERT:
             old_kind = 0
         elif old_kind in (KEY_TUPLE, OLD_TUPLE):
-            at = self.tuple_values(data, at + 1, self.old_starts, self.old_stops)
+            at = self.tuple_values(data, at + 1, self.width)
         elif kind == UPDATE:
             old_kind = 0
         else:
@@ -81,20 +79,16 @@ class TupleReader:
         if kind != DELETE:
             if (kind != INSERT and kind != UPDATE) or at >= size or src[at] != NEW_TUPLE:
                 raise ValueError("not a row message")
-            at = self.tuple_values(data, at + 1, self.starts, self.stops)
+            at = self.tuple_values(data, at + 1, 0)
             self.resolve(old_kind)
         if at != size:
             raise ValueError("a row message is longer than its values")
         return old_kind
 
-    def tuple_values(
-        self,
-        data: bytes,
-        at: cython.Py_ssize_t,
-        starts: Places,
-        stops: Places,
-    ) -> cython.Py_ssize_t:
-        """Find the values of one tuple; returns where it ends."""
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def tuple_values(self, data: bytes, at: cython.Py_ssize_t, base: cython.int) -> cython.Py_ssize_t:
+        """Find the values of one tuple, the old one's behind the new one's (`base`); returns where it ends."""
         size: cython.Py_ssize_t = len(data)
         src: cython.p_uchar = data
         if size - at < 2:
@@ -104,6 +98,7 @@ class TupleReader:
         at += 2
         kind: cython.int = 0
         length: cython.Py_ssize_t = 0
+        place: cython.int = 0
         for place in range(self.width):
             if at >= size:
                 raise ValueError(CUT_SHORT)
@@ -118,26 +113,29 @@ class TupleReader:
                 at += 4
                 if length > size - at:
                     raise ValueError(CUT_SHORT)
-                starts[place] = at
+                self.starts[base + place] = at
                 at += length
-                stops[place] = at
+                self.stops[base + place] = at
             elif kind == 110:  # null
-                starts[place] = NULL
+                self.starts[base + place] = NULL
             elif kind == 117:  # unchanged TOAST
-                starts[place] = UNCHANGED
+                self.starts[base + place] = UNCHANGED
             else:
                 raise ValueError("a row message has a value of unknown kind")
         return at
 
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def resolve(self, old_kind: cython.int) -> cython.int:
         """Take unchanged values from the old tuple where it has them; count what is missing."""
+        known: cython.bint = False
+        place: cython.int = 0
         for place in range(self.width):
             if self.starts[place] == UNCHANGED:
-                if (old_kind == OLD_TUPLE or (old_kind == KEY_TUPLE and self.identity[place])) and self.old_starts[
-                    place
-                ] != UNCHANGED:
-                    self.starts[place] = self.old_starts[place]
-                    self.stops[place] = self.old_stops[place]
+                known = old_kind == OLD_TUPLE or (old_kind == KEY_TUPLE and self.identity[place] != 0)
+                if known and self.starts[self.width + place] != UNCHANGED:
+                    self.starts[place] = self.starts[self.width + place]
+                    self.stops[place] = self.stops[self.width + place]
                 elif self.published[place]:
                     self.unchanged += 1
         return 0
@@ -161,6 +159,8 @@ class TupleReader:
             self.unchanged -= 1
         return b"".join(parts)
 
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
     def fields(self, line: bytes) -> bytes:
         """Find the values of a COPY line; returns the text that they are in."""
         size: cython.Py_ssize_t = len(line)
@@ -171,6 +171,7 @@ class TupleReader:
         place: cython.int = 0
         start: cython.Py_ssize_t = 0
         escaped: cython.bint = False
+        column: cython.int = 0
         for column in range(self.count):
             place = self.places[column]
             start = at

@@ -19,10 +19,10 @@ if cython.compiled:
     from cython.cimports.libc.stdlib import free, realloc
     from cython.cimports.libc.string import memcpy
 
-KEPT = 1 << 20
+KEPT = cython.declare(cython.Py_ssize_t, 1 << 20)
 """A buffer that one large row made larger than this is given back."""
 
-CHUNK = 1 << 12
+CHUNK = cython.declare(cython.Py_ssize_t, 1 << 12)
 """So many bytes of a text at a time: its worst case, six times as long, is reserved ahead."""
 
 NOT_UTF8 = "not valid UTF-8"
@@ -43,8 +43,8 @@ DIGITS = b"0123456789ABCDEF"
 BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 if cython.compiled:
-    _digits: cython.p_uchar = DIGITS
-    _base64: cython.p_uchar = BASE64
+    _digits = cython.declare(cython.p_uchar, DIGITS)
+    _base64 = cython.declare(cython.p_uchar, BASE64)
 
 
 class Writer:
@@ -99,7 +99,8 @@ class Writer:
     def put(self, byte: cython.int) -> cython.int:
         """One byte."""
         if cython.compiled:
-            self.reserve(1)
+            if self.size >= self.capacity:
+                self.reserve(1)
             self.out[self.size] = byte
             self.size += 1
         else:
@@ -110,7 +111,8 @@ class Writer:
     def raw(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
         """Bytes as they are."""
         if cython.compiled:
-            self.reserve(end - start)
+            if self.size + end - start > self.capacity:
+                self.reserve(end - start)
             memcpy(self.out + self.size, src + start, end - start)
         else:
             self.buffer += src[start:end]
@@ -119,7 +121,14 @@ class Writer:
 
     def constant(self, literal: bytes) -> cython.int:
         """A Python bytes object as it is."""
-        return self.raw(literal, 0, len(literal))
+        if not cython.compiled:
+            return self.raw(literal, 0, len(literal))
+        length: cython.Py_ssize_t = len(literal)
+        if self.size + length > self.capacity:
+            self.reserve(length)
+        memcpy(self.out + self.size, cython.cast(cython.p_uchar, literal), length)
+        self.size += length
+        return 0
 
     def number(self, value: cython.longlong) -> cython.int:
         """A whole number in decimal digits."""
@@ -133,16 +142,17 @@ class Writer:
             self.size += 1
             rest = -rest
         width: cython.int = 1
-        probe: cython.ulonglong = rest
-        while probe >= 10:
-            probe = probe // 10
+        limit: cython.ulonglong = 10
+        while width < 19 and rest >= limit:
+            limit *= 10
             width += 1
-        at: cython.Py_ssize_t = self.size + width
-        self.size = at
-        for _ in range(width):
-            at -= 1
-            self.out[at] = cython.cast(cython.uchar, 48 + rest % 10)
+        out: cython.p_uchar = self.out + self.size
+        place: cython.int = width
+        while place > 0:
+            place -= 1
+            out[place] = cython.cast(cython.uchar, 48 + rest % 10)
             rest = rest // 10
+        self.size += width
         return 0
 
     def padded(self, value: cython.longlong, width: cython.int) -> cython.int:
@@ -154,8 +164,9 @@ class Writer:
         while zeros > 0 and value >= limit:
             limit *= 10
             zeros -= 1
-        for _ in range(zeros):
+        while zeros > 0:
             self.put(48)
+            zeros -= 1
         return self.number(value)
 
     def text(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
@@ -166,8 +177,7 @@ class Writer:
         at: cython.Py_ssize_t = start
         while at < end:
             at = _escape_chunk(self, src, at, end)
-        self.put(34)
-        return 0
+        return self.put(34)
 
     def hexadecimal(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
         """Hexadecimal digits as a JSON string of base64."""
