@@ -172,26 +172,17 @@ class Supervisor:
 
     def _take(self, worker: _Worker, report: Mapping[str, Any]) -> None:
         worker.heard = time.monotonic()
-        before, worker.report = worker.report, report
+        known = worker.report.get("position")
+        # A worker that starts over does not know its position yet; what is stored is no less than this.
+        worker.report = report if report.get("position") is not None else {**report, "position": known}
         state = report.get("state")
         if report.get("ended") or not isinstance(state, str):
             return  # what becomes of it is decided when the process has ended
         if state in WELL and worker.well_since is None:
             worker.well_since = worker.heard
-        came_from = worker.state
+        if state != worker.state:
+            _log.debug(state, **worker.task.label())  # the worker itself tells what matters, and more of it
         worker.move(state, report.get("error") or (None if state in WELL else worker.error))
-        if state != came_from:
-            self._tell_change(worker, came_from, before)
-
-    @staticmethod
-    def _tell_change(worker: _Worker, came_from: str, before: Mapping[str, Any]) -> None:
-        label = worker.task.label()
-        if came_from == "snapshotting":
-            _log.info("snapshot done", rows=(before.get("snapshot") or {}).get("rows"), **label)
-        if {came_from, worker.state} == {"live", "catching_up"}:
-            _log.debug(worker.state, **label)  # all day long
-        else:
-            _log.info(worker.state, **label)
 
     def _settle(self, worker: _Worker, end: Ending) -> None:
         """It has ended: stay down, or start again after a pause."""

@@ -100,8 +100,10 @@ def _notes(name: str, worker: Mapping[str, Any]) -> list[Text]:
 def _progress(snapshot: Mapping[str, Any]) -> str:
     rows, total = amount(snapshot.get("rows"), ""), amount(snapshot.get("total"), "")
     parts = [f"{rows or 0} of {total} rows" if total else f"{rows or 0} rows"]
-    if snapshot.get("percent") is not None:
+    if snapshot.get("percent"):
         parts.append(f"{snapshot['percent']:.1f} %")
+    if snapshot.get("tables"):
+        parts.append(f"{snapshot.get('tables_done', 0)} of {snapshot['tables']} tables done")
     parts.append(amount(snapshot.get("rate"), " rows/s"))
     left = duration(snapshot.get("seconds_left"))
     parts.append(f"{left} left" if left else "")

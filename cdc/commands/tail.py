@@ -5,6 +5,7 @@ The only command that shows row values: that is what it is for.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,6 @@ from typing import Annotated, Any
 import orjson
 import typer
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
-from rich.console import Console
-from rich.text import Text
 
 from cdc import logs
 from cdc.commands.options import Config, Json
@@ -26,9 +25,10 @@ from cdc.settings import Settings
 
 TIMEOUT_SECONDS = 10.0
 _POLL_SECONDS = 0.25
+_AT_ONCE = 500
 
 _OPERATIONS = {"c": "insert", "u": "update", "d": "delete", "r": "row", "t": "truncate", "m": "message"}
-_STYLES = {"insert": "green", "row": "green", "update": "yellow", "delete": "red", "tombstone": "red"}
+_COLOURS = {"insert": "green", "row": "green", "update": "yellow", "delete": "red", "tombstone": "red"}
 
 Topic = Annotated[
     str, typer.Argument(metavar="TOPIC", help="A topic; `public.orders` is taken for `{name}.public.orders`.")
@@ -66,30 +66,25 @@ def tail(
     """
     logs.configure()
     settings = load(config)
-    console = Console(highlight=False, soft_wrap=True)
+    colour = False if "NO_COLOR" in os.environ else None  # None: on a terminal
     for count, shown in enumerate(_read(settings, topic, from_beginning or until_end, until_end), start=1):
-        if as_json:
-            typer.echo(orjson.dumps(shown).decode())
-        else:
-            console.print(line(shown))
+        typer.echo(orjson.dumps(shown).decode() if as_json else line(shown), color=colour)
         if count == limit:
             break
 
 
-def line(shown: Shown) -> Text:
-    """A record in one line."""
+def line(shown: Shown) -> str:
+    """A record in one line, coloured as a terminal shows it."""
     operation, what = _what(shown.value)
     when = datetime.fromtimestamp(shown.timestamp / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
-    return Text.assemble(
-        (when, "dim"),
-        "  ",
-        (f"{operation:9}", _STYLES.get(operation, "")),
-        "  ",
-        (_brief(shown.key), "bold"),
-        "  ",
+    parts = (
+        typer.style(when, dim=True),
+        typer.style(f"{operation:9}", fg=_COLOURS.get(operation)),
+        typer.style(_brief(shown.key), bold=True),
         what,
-        (f"  [{shown.partition}] {shown.offset}", "dim"),
+        typer.style(f"[{shown.partition}] {shown.offset}", dim=True),
     )
+    return "  ".join(parts)
 
 
 def _what(value: Any) -> tuple[str, str]:
@@ -125,6 +120,8 @@ def _brief(key: Any) -> str:
 def _plain(value: Any) -> str:
     """JSON, without anything that a terminal would obey."""
     text = orjson.dumps(value).decode()
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
 
 
@@ -148,16 +145,14 @@ def _read(settings: Settings, topic: str, from_beginning: bool, until_end: bool)
         consumer.assign([TopicPartition(found, partition, start) for partition in partitions])
         unread = set(partitions)
         while unread or not until_end:
-            message = consumer.poll(_POLL_SECONDS)
-            if message is None:
-                continue
-            error = message.error()
-            if error is None:
-                yield _shown(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                unread.discard(message.partition())
-            elif not error.retriable():
-                raise PublishError(f"topic {found} cannot be read: {error.str()}")
+            for message in consumer.consume(_AT_ONCE, _POLL_SECONDS):
+                error = message.error()
+                if error is None:
+                    yield _shown(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unread.discard(message.partition())
+                elif not error.retriable():
+                    raise PublishError(f"topic {found} cannot be read: {error.str()}")
     finally:
         consumer.close()
 

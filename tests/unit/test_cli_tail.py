@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from cdc.commands.tail import Shown, line
 
 
 def shown(value: Any, key: Any = None) -> str:
-    return line(Shown("shop.public.orders", 2, 15, 0, {"id": 5} if key is None else key, value, {})).plain
+    text = line(Shown("shop.public.orders", 2, 15, 0, {"id": 5} if key is None else key, value, {}))
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
 @pytest.mark.parametrize(
