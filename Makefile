@@ -60,5 +60,5 @@ clean:  ## remove what was made here, the environment and Kafka's jars too
 
 .venv/compiled: setup.py $(HOT) | .venv/demo
 	@echo "compiling the hot modules"
-	@$(PY) setup.py -q build_ext --inplace
+	@$(PY) setup.py -q build_ext --inplace --parallel 2
 	@touch $@
