@@ -35,11 +35,11 @@ class Counting:
         self.stop = lambda: None
 
     def take_over(self) -> Position | None:
-        return self._publisher.take_over()
+        stored = self._publisher.take_over()
+        self.first = time.monotonic()
+        return stored
 
     def publish(self, batch: Batch) -> None:
-        if batch.records and not self.first:
-            self.first = time.monotonic()
         if not self._discard or not batch.records:
             self._publisher.publish(batch)
         rows = [record for record in batch.records if not record[0].endswith(".cdc.schemas")]
@@ -70,8 +70,8 @@ def main() -> None:
         "events": publisher.events,
         "batches": publisher.batches,
         "bytes_per_event": publisher.bytes // max(1, publisher.events),
-        "seconds": publisher.last - began,
-        "from_first_batch": publisher.last - publisher.first,
+        "seconds": publisher.last - publisher.first,
+        "start_seconds": publisher.first - began,
         "cpu": publisher.cpu - started_cpu,
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }

@@ -31,8 +31,8 @@ CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint NOT NULL, status 
     currency text, note text, paid boolean, created_at timestamptz, updated_at timestamptz, attrs jsonb)
 """
 ROWS = """
-INSERT INTO orders SELECT g, mod(g, 10000), mod(g, 7), mod(g, 100000) / 100.0, 'EUR', 'order number ' || g, mod(g, 2) = 0,
-    now(), now(), '{"channel": "web", "items": 3}' FROM generate_series(%s::bigint, %s::bigint) g
+INSERT INTO orders SELECT g, mod(g, 10000), mod(g, 7), mod(g, 100000) / 100.0, 'EUR', 'order number ' || g,
+    mod(g, 2) = 0, now(), now(), '{"channel": "web", "items": 3}' FROM generate_series(%s::bigint, %s::bigint) g
 """
 ROWS_PER_TRANSACTION = 1000
 
@@ -142,7 +142,7 @@ def report(figures: dict[str, list[dict[str, Any]]]) -> None:
         peer = "COPY" if "snapshot" in name or name == "COPY" else "pg_recvlogical"
         rss = max((r.get("rss_mb", 0) for r in figures[name]), default=0)
         memory = f", peak RSS {rss} MB" if rss else ""
-        ratio = f"{rate[name] / rate[peer]:.2f} × {peer}"
+        ratio = f"{rate[name] / rate[peer]:.2f} x {peer}"
         print(f"{name:20} {rate[name]:>9,.0f} rows/s  {ratio:24} CPU {cpu[name]:.1f} s{memory}")
 
 

@@ -14,7 +14,7 @@ BY_KEY = -1
 EVERY_PARTITION = -2
 """Partition: one copy of the record on every partition (a truncate marker)."""
 
-Headers: TypeAlias = list[tuple[str, bytes]]
+Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 
 Record: TypeAlias = tuple[str, bytes | None, bytes | None, int, int, Headers | None]
 """(topic, key, value, partition, timestamp in ms or 0 for now, headers): a plain tuple, for speed."""

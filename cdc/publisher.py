@@ -227,7 +227,7 @@ class Publisher:
         for topic, key, value, _, _, headers in batch.records:
             if value is not None and len(value) > small:
                 size = len(value) + len(key or b"") + RECORD_OVERHEAD
-                size += sum(len(name) + len(content) + 8 for name, content in headers or ())
+                size += sum(len(name) + len(content or b"") + 8 for name, content in headers or ())
                 if size > limits[topic]:
                     table = self._tables.get(topic)
                     where = f"table {table.table} (key {', '.join(table.key_columns) or 'none'})" if table else topic

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ from .reader import Reader
 from .replication import ReplicationConnection, ReplicationError
 from .settings import PostgresWalSettings
 from .snapshot import SnapshotReader, SnapshotTable
-from .tables import Planner
+from .tables import PlannedTable, Planner
 from .transactions import Transactions
 from .types import SESSION_SETTINGS
 
@@ -38,10 +39,27 @@ LOCK_SECONDS = 1.0
 QUERY_SECONDS = 5
 """Longest catalog query while streaming: shorter than the session timeout, which waits meanwhile."""
 
-WAITING_SECONDS = 5.0
-"""After this long a wait for other transactions is told, with the one that is waited for."""
-
 RATE_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class Source:
+    """The source as it was found at the start.
+
+    Args:
+        session: for catalog queries; the reader's thread has it while it runs.
+        system: which cluster, timeline and LSN.
+        tables, planned: what is captured, and how it is encoded (by full name).
+        planner: plans relations that the stream brings.
+        publication_oid: of the publication that is streamed.
+    """
+
+    session: psycopg.Connection[tuple[Any, ...]]
+    system: slot.System
+    tables: list[catalog.Table]
+    planned: dict[str, PlannedTable]
+    planner: Planner
+    publication_oid: int = 0
 
 
 class PostgresWalConnector:
@@ -64,12 +82,8 @@ class PostgresWalConnector:
         self._stopping = False
         self._state = "starting"
         self._connection: ReplicationConnection | None = None
-        self._catalog: psycopg.Connection[tuple[Any, ...]] | None = None
-        self._planner: Planner | None = None
-        self._tables: list[catalog.Table] = []
+        self._found: Source | None = None
         self._stored: Position | None = None
-        self._system: slot.System | None = None
-        self._origin: Origin | None = None
         self._ledger: dict[str, Any] = {}
         self._reader: Reader | None = None
         self._status: dict[str, Any] = {}
@@ -95,18 +109,9 @@ class PostgresWalConnector:
             self._close()
 
     def start(self, stored: Position | None) -> None:
-        connection, section = self._replication, self._section
         self._stored = stored
-        self._catalog = catalog.connect(self._conninfo(), self._subject)
-        slot.check_server(self._catalog, self._subject)
-        with catalog.reading(self._subject):
-            self._catalog.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
-        self._tables = catalog.captured_tables(self._catalog, section.tables, self._subject)
-        self._check_matched()
-        self._planner = Planner(self._settings, self._name, section, self._catalog, self._subject)
-        self._planned = {planned.full_name: planned for planned in self._planner.plan_all(self._tables)}
-        self._system = slot.identify(connection)
-        found = slot.find_slot(self._catalog, self._slot, self._subject)
+        self._found = source = self._look()
+        found = slot.find_slot(source.session, self._slot, self._subject)
         if stored is None:
             if found is not None:
                 raise Gap(
@@ -118,16 +123,15 @@ class PostgresWalConnector:
         elif not is_intent(stored):
             position = from_stored(stored)
             self._ledger = dict(stored.ledger or {})
-            slot.check_timeline(connection, self._system, position, self._subject)
-            slot.check_slot(found, self._slot, position, self._system.flushed, self._subject)
+            slot.check_timeline(self._replication, source.system, position, self._subject)
+            slot.check_slot(found, self._slot, position, source.system.flushed, self._subject)
             self._check_publication(position.origin.publication_oid)
 
     def batches(self) -> Iterator[Batch]:
-        assert self._system is not None
         if self._stored is None or is_intent(self._stored):
             if self._stored is None:
                 # Stored before the slot is made: a slot found with it alone is our own unfinished start.
-                yield Batch([], intent(self._system.identifier, self._slot))
+                yield Batch([], intent(self._source.system.identifier, self._slot))
             start, snapshot = self._first_start()
             yield Batch([], start.stored(self._ledger))
         else:
@@ -174,45 +178,60 @@ class PostgresWalConnector:
             status["lag_bytes"] = max(0, reader.server_lsn - reader.confirmed)
         return status
 
+    def _look(self) -> Source:
+        """Connect to the catalog; what is captured, and whether the server can be read from."""
+        section = self._section
+        session = catalog.connect(self._conninfo(), self._subject)
+        try:
+            slot.check_server(session, self._subject)
+            with catalog.reading(self._subject):
+                session.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
+            tables = catalog.captured_tables(session, section.tables, self._subject)
+            self._check_matched(tables)
+            planner = Planner(self._settings, self._name, section, session, self._subject)
+            planned = {one.full_name: one for one in planner.plan_all(tables)}
+            return Source(session, slot.identify(self._replication), tables, planned, planner)
+        except BaseException:
+            session.close()
+            raise
+
     def _first_start(self) -> tuple[WalPosition, SnapshotReader | None]:
         """Publication, slot and the readers of its exported snapshot, in this order."""
-        connection, section = self._replication, self._section
-        assert self._catalog is not None and self._system is not None
-        if slot.find_slot(self._catalog, self._slot, self._subject) is not None:
+        connection, section, source = self._replication, self._section, self._source
+        if slot.find_slot(source.session, self._slot, self._subject) is not None:
             if not section.create:
                 raise Refused(f"{self._subject}: slot {self._slot} is of a start that was not finished; drop it")
             slot.drop_slot(connection, self._slot)
-        publication = slot.ensure_publication(
-            self._catalog, self._publication, self._tables, self._subject, create=section.create
-        )
+        origin = self._publish()
         if not section.create:
             raise SourceError(f"{self._subject}: slot {self._slot} is missing and `create` is false")
-        self._system = slot.identify(connection)
-        self._origin = Origin(
-            self._system.identifier, self._system.timeline, self._slot, self._publication, publication.oid
+        lsn, exported = slot.create_slot(
+            connection, source.session, self._slot, self._subject, each_second=self._check_stop
         )
-        lsn, exported = self._create_slot(connection, self._slot, temporary=False)
-        start = WalPosition(self._origin, lsn, 0, whole=False, end_lsn=lsn)
+        start = WalPosition(origin, lsn, 0, whole=False, end_lsn=lsn)
         done = section.snapshot == "never"
-        self._ledger = {"tables": {table.full_name: "done" if done else "pending" for table in self._tables}}
-        return start, None if done else self._open_snapshot(exported, self._tables)
+        self._ledger = {"tables": {table.full_name: "done" if done else "pending" for table in source.tables}}
+        return start, None if done else self._open_snapshot(exported, source.tables)
+
+    def _publish(self) -> Origin:
+        """Make the publication, or add tables to it; says what positions belong to from now on."""
+        source = self._source
+        publication = slot.ensure_publication(
+            source.session, self._publication, source.tables, self._subject, create=self._section.create
+        )
+        source.publication_oid = publication.oid
+        system = source.system
+        return Origin(system.identifier, system.timeline, self._slot, self._publication, publication.oid)
 
     def _start_reader(self, start: WalPosition, snapshot: SnapshotReader | None) -> None:
-        connection = self._replication
-        assert self._catalog is not None and self._planner is not None and self._system is not None
-        publication = slot.ensure_publication(
-            self._catalog, self._publication, self._tables, self._subject, create=self._section.create
-        )
-        self._origin = Origin(
-            self._system.identifier, self._system.timeline, self._slot, self._publication, publication.oid
-        )
-        start = start.at(self._origin)
+        connection, source = self._replication, self._source
+        start = start.at(self._publish())
         transactions = Transactions(
-            start, self._planner.plan, self._section.batch, names.schemas_topic(self._settings.name)
+            start, source.planner.plan, self._section.batch, names.schemas_topic(self._settings.name)
         )
         self._reader = reader = Reader(
             connection,
-            self._catalog,
+            source.session,
             transactions,
             batch=self._section.batch,
             idle_interval=self._section.idle_interval,
@@ -262,57 +281,25 @@ class PostgresWalConnector:
         exporter = self._connect_replication()
         try:
             name = f"{self._slot[:50]}_snapshot"
-            lsn, exported = self._create_slot(exporter, name, temporary=True, each_second=reader.wait_each_second)
+            lsn, exported = slot.create_slot(
+                exporter, self._source.session, name, self._subject, temporary=True, each_second=reader.wait_each_second
+            )
             return lsn, self._open_snapshot(exported, tables)
         finally:
             exporter.close()
 
     def _open_snapshot(self, exported: str, tables: list[catalog.Table]) -> SnapshotReader:
-        entries = [SnapshotTable(self._planned[table.full_name], table) for table in tables]
+        entries = [SnapshotTable(self._source.planned[table.full_name], table) for table in tables]
         readers = self._section.snapshot_readers
         self._log.info("snapshot begins", tables=len(tables), readers=readers)
         return SnapshotReader(self._conninfo(), exported, entries, readers, self._subject)
-
-    def _create_slot(
-        self,
-        connection: ReplicationConnection,
-        name: str,
-        *,
-        temporary: bool,
-        each_second: Callable[[], None] | None = None,
-    ) -> tuple[int, str]:
-        assert self._catalog is not None
-        began = time.monotonic()
-        told = False
-
-        def while_waiting() -> None:
-            nonlocal told
-            self._check_stop()
-            if each_second is not None:
-                each_second()
-            if not told and time.monotonic() - began > WAITING_SECONDS:
-                told = True
-                assert self._catalog is not None
-                blocker = slot.oldest_writer(self._catalog, self._subject)
-                self._log.warning("slot creation waits for running transactions", **blocker)
-
-        try:
-            return slot.create_slot(
-                connection,
-                name,
-                self._catalog.info.server_version,
-                temporary=temporary,
-                each_second=while_waiting,
-            )
-        except ReplicationError as error:
-            raise slot.refused_slot(error, name, self._subject) from error
 
     def _unfinished(self) -> list[catalog.Table]:
         """Tables whose rows are not all published: the snapshot was cut short, or they are new."""
         if self._section.snapshot == "never":
             return []
         states: Mapping[str, str] = self._ledger.get("tables", {})
-        return [table for table in self._tables if states.get(table.full_name) != "done"]
+        return [table for table in self._source.tables if states.get(table.full_name) != "done"]
 
     def _table_done(self, table: SnapshotTable) -> Mapping[str, Any]:
         tables = {**self._ledger.get("tables", {}), table.table.full_name: "done"}
@@ -321,31 +308,22 @@ class PostgresWalConnector:
 
     def _tick(self) -> None:
         """Every idle interval, in the reader's thread: is the source still as it must be?"""
-        assert self._catalog is not None and self._origin is not None
-        self._check_publication(self._origin.publication_oid)
-        found = slot.find_slot(self._catalog, self._slot, self._subject)
+        source = self._source
+        self._check_publication(source.publication_oid)
+        found = slot.find_slot(source.session, self._slot, self._subject)
         if found is not None:
             self._status["retained_wal_bytes"] = found.retained_bytes
             self._status["safe_wal_bytes"] = found.safe_bytes
             self._status["wal_status"] = found.status
 
     def _check_publication(self, oid: int) -> None:
-        assert self._catalog is not None
-        publication = catalog.find_publication(self._catalog, self._publication, self._subject)
-        since = "changes since then may not have been sent"
-        if publication is None:
-            raise Gap(f"{self._subject}: publication {self._publication} was dropped; {since}")
-        if publication.oid != oid:
-            raise Gap(f"{self._subject}: publication {self._publication} was dropped and made again; {since}")
-        captured = [name for name, state in self._ledger.get("tables", {}).items() if state == "done"]
-        published = {f"{schema}.{table}" for schema, table in publication.tables}
-        existing = {table.full_name for table in self._tables}
-        removed = sorted(name for name in captured if name in existing and name not in published)
-        if removed:
-            raise Gap(f"{self._subject}: publication {self._publication} no longer has {', '.join(removed)}; {since}")
+        source = self._source
+        done = {name for name, state in self._ledger.get("tables", {}).items() if state == "done"}
+        expected = [table for table in source.tables if table.full_name in done]
+        slot.check_publication(source.session, self._publication, oid, expected, self._subject)
 
-    def _check_matched(self) -> None:
-        wrong = catalog.unmatched(self._section.tables, self._tables)
+    def _check_matched(self, tables: list[catalog.Table]) -> None:
+        wrong = catalog.unmatched(self._section.tables, tables)
         if wrong:
             path = ("connectors", self._name, "tables")
             raise ConfigError(
@@ -369,8 +347,13 @@ class PostgresWalConnector:
         return f"cdc {self._settings.name}.{self._name}"
 
     @property
+    def _source(self) -> Source:
+        assert self._found is not None, "start() comes first"
+        return self._found
+
+    @property
     def _replication(self) -> ReplicationConnection:
-        assert self._connection is not None
+        assert self._connection is not None, "lock() comes first"
         return self._connection
 
     def _check_stop(self) -> None:
@@ -387,8 +370,8 @@ class PostgresWalConnector:
         if self._reader is not None:
             self._reader.stop()
             self._reader.join()
-        if self._catalog is not None:
-            self._catalog.close()
+        if self._found is not None:
+            self._found.session.close()
         if self._connection is not None:
             self._connection.close()
-        self._reader = self._catalog = self._connection = None
+        self._reader = self._found = self._connection = None

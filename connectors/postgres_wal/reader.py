@@ -118,7 +118,7 @@ class Reader:
             work()
         except Stopped:
             self.mailbox.end()
-        except BaseException as error:  # noqa: BLE001 - the worker's thread raises it
+        except BaseException as error:
             self.mailbox.end(error)
         else:
             self.mailbox.end()

@@ -25,7 +25,7 @@ from .tables import PlannedTable
 KEYS_PER_QUERY = 64
 QUERY_CANCELED = b"57014"
 
-Key = tuple[bytes, ...]
+Key = tuple[bytes | None, ...]
 Row = dict[int, bytes | None]
 
 
@@ -78,7 +78,7 @@ def _resolve_some(
     encoder = table.encoder
     keys = [tuple(encoder.key_text(row.data, header)) for row in rows]
     columns = sorted({column for row in rows for column in encoder.unchanged_columns(row.data, header)})
-    found = _current_values(connection, table, sorted(set(keys)), columns, subject)
+    found = _current_values(connection, table, list(dict.fromkeys(keys)), columns, subject)
     for row, key in zip(rows, keys, strict=True):
         values = found.get(key)
         if values is None:
@@ -119,6 +119,6 @@ def _current_values(
     width = len(table.plan.key)
     found: dict[Key, Row] = {}
     for row in range(result.ntuples):
-        at = tuple(result.get_value(row, column) or b"" for column in range(width))
+        at = tuple(result.get_value(row, column) for column in range(width))
         found[at] = {column: result.get_value(row, width + place) for place, column in enumerate(columns)}
     return found

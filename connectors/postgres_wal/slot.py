@@ -6,12 +6,14 @@ https://www.postgresql.org/docs/current/view-pg-replication-slots.html
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg import sql
 
 from cdc.errors import CdcError, Gap, Refused, SourceError, SourceUnavailable
@@ -22,6 +24,9 @@ from .position import WalPosition
 from .replication import ReplicationConnection, ReplicationError
 
 FAILOVER_SINCE = 170000
+
+WAITING_SECONDS = 5.0
+"""After this long a wait for other transactions is told, with the one that is waited for."""
 
 OBJECT_IN_USE = "55006"
 OBJECT_NOT_IN_PREREQUISITE_STATE = "55000"
@@ -87,25 +92,43 @@ def find_slot(connection: psycopg.Connection[tuple[Any, ...]], name: str, subjec
 
 def create_slot(
     connection: ReplicationConnection,
+    catalog: psycopg.Connection[tuple[Any, ...]],
     name: str,
-    server_version: int,
+    subject: str,
     *,
     temporary: bool = False,
-    each_second: Callable[[], None] | None = None,
+    each_second: Callable[[], None],
 ) -> tuple[int, str]:
     """Create a pgoutput slot that exports its snapshot; waits for running write transactions.
 
-    Returns: the consistent point, and the snapshot's name, which can be imported until the
-        next command on this connection.
-    Raises: ReplicationError, SourceUnavailable.
+    Args:
+        connection: makes the slot; must stay idle as long as the snapshot is to be imported.
+        catalog: tells who is waited for.
+        each_second: called while waiting; may raise to give up.
+    Returns: the consistent point, and the snapshot's name.
+    Raises: SourceError, SourceUnavailable.
     """
+    began = time.monotonic()
+    told = False
+
+    def while_waiting() -> None:
+        nonlocal told
+        each_second()
+        if not told and time.monotonic() - began > WAITING_SECONDS:
+            told = True
+            writer = oldest_writer(catalog, subject)
+            structlog.get_logger().warning(f"{subject}: slot {name} waits for running transactions", **writer)
+
     options = ["SNAPSHOT 'export'"]
-    if server_version >= FAILOVER_SINCE and not temporary:
+    if catalog.info.server_version >= FAILOVER_SINCE and not temporary:
         options.append("FAILOVER")
     kind = "TEMPORARY " if temporary else ""
     quoted = sql.Identifier(name).as_string()
     command = f"CREATE_REPLICATION_SLOT {quoted} {kind}LOGICAL pgoutput ({', '.join(options)})"
-    _, consistent_point, snapshot, _ = connection.execute(command, each_second)[0]
+    try:
+        _, consistent_point, snapshot, _ = connection.execute(command, while_waiting)[0]
+    except ReplicationError as error:
+        raise _refused_slot(error, name, subject) from error
     return parse_lsn(str(consistent_point)), str(snapshot)
 
 
@@ -219,6 +242,26 @@ def ensure_publication(
     return publication
 
 
+def check_publication(
+    connection: psycopg.Connection[tuple[Any, ...]], name: str, oid: int, expected: Sequence[Table], subject: str
+) -> None:
+    """The publication must be the one that was streamed from, with every table that was captured.
+
+    On PostgreSQL 18 changes of a dropped publication are skipped silently.
+
+    Raises: Gap.
+    """
+    since = "changes since then may not have been sent"
+    publication = find_publication(connection, name, subject)
+    if publication is None:
+        raise Gap(f"{subject}: publication {name} was dropped; {since}")
+    if publication.oid != oid:
+        raise Gap(f"{subject}: publication {name} was dropped and made again; {since}")
+    removed = [table.full_name for table in expected if (table.schema, table.name) not in publication.tables]
+    if removed:
+        raise Gap(f"{subject}: publication {name} no longer has {', '.join(removed)}; {since}")
+
+
 def _change(connection: psycopg.Connection[tuple[Any, ...]], statement: str, subject: str, allowed: bool) -> None:
     if not allowed:
         raise SourceError(f"{subject}: the publication is not as needed", hint=f"the owner runs: {statement};")
@@ -247,7 +290,7 @@ def lost(error: ReplicationError, slot: str, stored: WalPosition, subject: str) 
     return error
 
 
-def refused_slot(error: ReplicationError, slot: str, subject: str) -> CdcError:
+def _refused_slot(error: ReplicationError, slot: str, subject: str) -> CdcError:
     """What a refused CREATE_REPLICATION_SLOT means."""
     if error.sqlstate == INSUFFICIENT_PRIVILEGE:
         return SourceError(

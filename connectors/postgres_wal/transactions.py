@@ -31,6 +31,7 @@ from .reselect import Pending
 from .settings import BatchSettings
 from .tables import PlannedTable
 
+_ROWS = frozenset((INSERT, UPDATE, DELETE))
 _LSN = Struct("!Q").unpack_from
 _OID = Struct("!I").unpack_from
 
@@ -83,11 +84,7 @@ class Transactions:
 
     @property
     def full(self) -> bool:
-        return (
-            len(self.records) >= self._rows
-            or self.size >= self._bytes
-            or len(self.pending) >= RESELECT_ROWS
-        )
+        return len(self.records) >= self._rows or self.size >= self._bytes or len(self.pending) >= RESELECT_ROWS
 
     @property
     def position(self) -> WalPosition:
@@ -109,7 +106,7 @@ class Transactions:
         Raises: ProtocolError, and what planning raises.
         """
         kind = data[PAYLOAD_OFFSET]
-        if kind == INSERT or kind == UPDATE or kind == DELETE:
+        if kind in _ROWS:
             self._ordinal = ordinal = self._ordinal + 1
             if ordinal <= self._skip:
                 return False
