@@ -25,7 +25,7 @@ test: env  ## everything: real Kafka, every PostgreSQL, compiled and interpreted
 	.venv/bin/pytest $(TESTS)
 
 bench: env  ## rates and CPU beside pg_recvlogical and COPY on the same data
-	$(PY) -m benchmarks $(BENCH)
+	$(PY) -m benchmarks.connector $(BENCH)
 
 env: .venv/dev .venv/project .venv/compiled  ## make or bring up to date .venv, the project in it
 

@@ -26,7 +26,7 @@ from cdc.testing.servers import (
 )
 from tests.databases import Database, fresh_database
 
-POM = Path(__file__).parent / "pom.xml"
+HERE = Path(__file__).parent
 
 _not_tested: list[str] = []
 
@@ -45,7 +45,16 @@ def pytest_report_header() -> list[str]:
     return [f"hot modules: {summary()}", f"postgres: {versions}; kafka: {_kafka_version()} through Maven"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE / "unit"):
+            item.add_marker("hot")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value}")
     for what in _not_tested:
         terminalreporter.write_sep("!", f"NOT TESTED: {what}", red=True, bold=True)
 
@@ -101,6 +110,6 @@ def database(postgres: PostgresServer, prefix: str) -> Iterator[Database]:
 
 
 def _kafka_version() -> str:
-    version = ElementTree.parse(POM).find(".//{*}dependency/{*}version")
+    version = ElementTree.parse(HERE / "pom.xml").find(".//{*}dependency/{*}version")
     assert version is not None
     return version.text or ""

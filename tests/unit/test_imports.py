@@ -84,8 +84,13 @@ def test_the_core_has_public_names() -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_configuration_to_copy_loads(path: Path) -> None:
-    assert cdc.config.load(path, environ={}).name
+def test_every_configuration_to_copy_loads(path: Path, tmp_path: Path) -> None:
+    """Once the variables without default are set and the secrets are where it says."""
+    text = path.read_text()
+    for secret in re.findall(r"\$\{SECRETS:-[^}]*\}/([\w.-]+)", text):
+        (tmp_path / secret).write_text("secret")
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", text), "given") | {"SECRETS": str(tmp_path)}
+    assert cdc.config.load(path, environ=environ).name
 
 
 def test_dependencies_are_locked_with_hashes_and_without_addresses() -> None:
