@@ -26,6 +26,7 @@ test: env  ## everything: real Kafka, every PostgreSQL, compiled and interpreted
 
 bench: env  ## rates and CPU beside pg_recvlogical and COPY on the same data
 	$(PY) -m benchmarks.connector $(BENCH)
+	$(PY) -m benchmarks.sink $(BENCH)
 
 env: .venv/dev .venv/project .venv/compiled  ## make or bring up to date .venv, the project in it
 
