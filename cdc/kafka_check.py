@@ -140,11 +140,15 @@ def _acl_findings(
     lacking = list(_lacking(admin, wanted, cluster))
     for topic, acl, operations in lacking:
         said = f"{who} lacks {', '.join(operations)} ({acl.reason})"
-        yield Finding("error", f"kafka: ACL of topic {topic}", said, acl.command(server, who))
+        yield Finding("error", f"kafka: topic {topic}", said, acl.command(server, who))
     if not lacking:
         yield Finding("ok", "kafka: ACLs", "nothing is missing on the topics that are there")
-    for acl in wanted:
-        yield Finding("note", "kafka: ACL needed", f"{acl} ({acl.reason})", acl.command(server, who))
+    needed = "; ".join(map(str, wanted))
+    if settings.kafka.properties.get("security.protocol", "PLAINTEXT") == "PLAINTEXT":
+        yield Finding("note", "kafka: ACLs", f"without a login there are none; with one it needs {needed}")
+    else:
+        grants = "\n".join(acl.command(server, who) for acl in wanted)
+        yield Finding("note", "kafka: ACLs", f"{who} needs {needed}", grants)
 
 
 def _lacking(admin: AdminClient, wanted: Iterable[Acl], cluster: _Cluster) -> Iterator[tuple[str, Acl, list[str]]]:
