@@ -81,7 +81,7 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
             yield Acl(("Describe", "Read"), "topic", topic, f"sink {name} reads", prefixed)
         if sink.on_refused == "dead_letter":
             topic = names.dead_letters_topic(settings.name)
-            yield Acl(("Describe", "Write"), "topic", topic, f"sink {name} puts refused events there")
+            yield Acl(("Describe", "Create", "Write"), "topic", topic, f"sink {name} puts refused events there")
     if sinks:
         yield Acl(
             ("Describe", "Read"), "topic", names.schemas_topic(settings.name), "sinks read descriptions of tables"

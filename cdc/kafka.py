@@ -113,7 +113,7 @@ def kafka_config(kafka: KafkaSettings, **base: Any) -> dict[str, Any]:
     Args:
         kafka: the section `kafka:`.
         base: what the caller needs, `**{"group.id": …}`; wins over the operator's. With
-            `transactional.id` it is a producer's configuration, with `group.id` a consumer's;
+            `transactional.id` or `enable.idempotence` it is a producer's configuration, with `group.id` a consumer's;
             without either, properties of both roles are left out.
 
     Raises:
@@ -122,7 +122,8 @@ def kafka_config(kafka: KafkaSettings, **base: Any) -> dict[str, Any]:
     wrongs = list(wrongs_of(kafka))
     if wrongs:
         raise ConfigError([Problem(w.message, dotted(("kafka", *w.path)), suggestion=w.suggestion) for w in wrongs])
-    role = "producer" if "transactional.id" in base else "consumer" if "group.id" in base else "any"
+    producing = "transactional.id" in base or "enable.idempotence" in base
+    role = "producer" if producing else "consumer" if "group.id" in base else "any"
     config: dict[str, Any] = {
         "bootstrap.servers": kafka.bootstrap_servers,
         "client.id": "cdc",

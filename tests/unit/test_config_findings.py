@@ -75,6 +75,6 @@ def test_the_acls_of_a_sink(settings: Settings) -> None:
         "Describe on group shop.cdc*",
         "Read on group shop.billing",
         "Describe, Read on topic shop.public.*",
-        "Describe, Write on topic shop.cdc.dead-letters",
+        "Describe, Create, Write on topic shop.cdc.dead-letters",
         "Describe, Read on topic shop.cdc.schemas",
     ]
