@@ -147,7 +147,8 @@ class Supervisor:
 
     def _start(self, worker: _Worker) -> None:
         worker.retry_due = worker.retry_at = None
-        worker.report = {"position": worker.report.get("position")}
+        position = worker.report.get("position")
+        worker.report = {"position": position} if position else {}
         worker.heard, worker.well_since = time.monotonic(), None
         try:
             worker.process = WorkerProcess([*self._command, *worker.task.arguments()])
@@ -174,7 +175,7 @@ class Supervisor:
         worker.heard = time.monotonic()
         known = worker.report.get("position")
         # A worker that starts over does not know its position yet; what is stored is no less than this.
-        worker.report = report if report.get("position") is not None else {**report, "position": known}
+        worker.report = {**report, "position": known} if known and not report.get("position") else report
         state = report.get("state")
         if report.get("ended") or not isinstance(state, str):
             return  # what becomes of it is decided when the process has ended
