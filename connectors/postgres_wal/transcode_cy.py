@@ -252,10 +252,15 @@ class ValueWriter(TemporalWriter):
         return self.integer_bytes(-unscaled if negative else unscaled)
 
     def variable_decimal(self) -> cython.int:
-        """Scale and unscaled value, where the type has no scale of its own."""
+        """Scale and unscaled value without zeros at the end, where the type has no scale of its own."""
         point: cython.Py_ssize_t = self.at
         while point < self.end and self.src[point] != 46:
             point += 1
+        if point < self.end:
+            while self.src[self.end - 1] == 48:
+                self.end -= 1
+            if self.end == point + 1:
+                self.end = point
         scale: cython.Py_ssize_t = self.end - point - 1 if point < self.end else 0
         self.constant(b'{"scale":')
         self.number(scale)
