@@ -13,15 +13,14 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import psycopg
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+from pydantic import SecretStr
 
 from cdc import compiled
 from cdc.testing.servers import EmbeddedBroker, KafkaServer, PostgresServer
@@ -53,11 +52,10 @@ def main() -> None:
     broker = KafkaServer() if chosen.broker == "kafka" else EmbeddedBroker()
     figures: dict[str, list[dict[str, Any]]] = {}
     with PostgresServer(settings={"fsync": "on" if chosen.fsync else "off"}) as postgres, broker:
-        with tempfile.TemporaryDirectory() as folder:
-            for number in range(chosen.rounds):
-                for what, result in _round(postgres, broker.bootstrap_servers, Path(folder), number, chosen.rows):
-                    figures.setdefault(what, []).append(result)
-                    print(f"round {number + 1}: {what}: {json.dumps(result)}", flush=True)
+        for number in range(chosen.rounds):
+            for what, result in _round(postgres, broker.bootstrap_servers, number, chosen.rows):
+                figures.setdefault(what, []).append(result)
+                print(f"round {number + 1}: {what}: {json.dumps(result)}", flush=True)
     print(compiled.summary())
     for what, results in figures.items():
         rate = statistics.median(result["rows_per_second"] for result in results)
@@ -66,29 +64,18 @@ def main() -> None:
         print(f"{what}: {rate:,.0f} rows/s, {cpu} s CPU of the worker, at most {peak} MB (medians of {len(results)})")
 
 
-def _round(postgres: PostgresServer, bootstrap: str, folder: Path, number: int, rows: int) -> Any:
+def _round(postgres: PostgresServer, bootstrap: str, number: int, rows: int) -> Any:
     name = f"bench{number}"
     topic = f"{name}.public.orders"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    config = folder / f"{name}.json"
-    config.write_text(
-        json.dumps(
-            {
-                "name": name,
-                "kafka": {"bootstrap_servers": bootstrap},
-                "databases": {"target": {"url": postgres.url(name)}},
-                "sinks": {"target": {"type": "postgres", "database": "target", "topics": [topic]}},
-            }
-        )
-    )
     topics = [NewTopic(topic, PARTITIONS, 1), NewTopic(f"{name}.cdc.schemas", 1, 1)]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for future in admin.create_topics(topics).values():
         future.result()
     for pass_, what in enumerate(("inserts", "updates")):
         _produce(bootstrap, name, topic, rows, pass_)
-        yield what, _consume(config, rows * (pass_ + 1), rows)
+        yield what, _consume(name, bootstrap, postgres.url(name), rows)
 
 
 def _produce(bootstrap: str, name: str, topic: str, rows: int, pass_: int) -> None:
@@ -125,27 +112,33 @@ def _produce(bootstrap: str, name: str, topic: str, rows: int, pass_: int) -> No
         producer.commit_transaction()
 
 
-def _consume(config: Path, events: int, rows: int) -> dict[str, Any]:
-    """One worker of its own, until it has applied `events` offsets' worth of the topic."""
+def _consume(name: str, bootstrap: str, url: str, rows: int) -> dict[str, Any]:
+    """One worker in a process of its own, until it has applied so many rows."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.sink", "--worker", str(config), str(rows)],
+        [sys.executable, "-m", "benchmarks.sink", "--worker", name, bootstrap, url, str(rows)],
         check=True,
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
     )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def _worker(path: str, rows: int) -> None:
+def _worker(name: str, bootstrap: str, url: str, rows: int) -> None:
     import resource
 
-    from cdc.config import load
-    from cdc.plugins import sink_plugins
+    from cdc.settings import DatabaseSettings, KafkaSettings, Settings
     from cdc.sink_loop import run_sink
+    from sinks.postgres import plugin
+    from sinks.postgres.settings import PostgresSinkSettings
 
-    settings = load(path, {})
-    section = settings.sinks["target"]
+    section = PostgresSinkSettings(database="target", topics=[f"{name}.public.orders"])
+    settings = Settings(
+        name=name,
+        kafka=KafkaSettings(bootstrap_servers=bootstrap),
+        databases={"target": DatabaseSettings(url=SecretStr(url))},
+        sinks={"target": section},
+    )
     stop = threading.Event()
     seen: dict[str, float] = {}
 
@@ -158,7 +151,7 @@ def _worker(path: str, rows: int) -> None:
             seen["last"] = now
             stop.set()
 
-    run_sink(settings, "target", sink_plugins()["postgres"].create(settings, "target", section), stop, report)
+    run_sink(settings, "target", plugin.create(settings, "target", section), stop, report)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     counted = rows - seen["first_events"]
     print(
@@ -174,6 +167,6 @@ def _worker(path: str, rows: int) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--worker"]:
-        _worker(sys.argv[2], int(sys.argv[3]))
+        _worker(*sys.argv[2:5], int(sys.argv[5]))
     else:
         main()

@@ -158,8 +158,11 @@ class RowRefused(SinkError):
         message: the reason, without values.
         topic, partition, offset: where the event is.
         reason: short and without values (an SQLSTATE and its constraint, say).
+
+    `others` holds what else of the same batch is refused, so that all can be put aside at once.
     """
 
     def __init__(self, *, topic: str, partition: int, offset: int, reason: str, hint: str | None = None) -> None:
         super().__init__(f"{topic} [{partition}] at offset {offset}: the target refuses the event: {reason}", hint=hint)
         self.topic, self.partition, self.offset, self.reason = topic, partition, offset, reason
+        self.others: tuple[RowRefused, ...] = ()

@@ -183,6 +183,17 @@ class ConnectorSettings(Model):
         return ()
 
 
+class SinkBatchSettings(Model):
+    """When a sink's batch closes: `linger` after its last event while the target is free, else at `rows` or `bytes`."""
+
+    rows: Annotated[int, Field(ge=1, le=200_000)] = 5_000
+    """At most this many events."""
+    bytes: Size = 4 * 1024 * 1024
+    """At most about this many bytes of keys and values; two batches are in memory at a time."""
+    linger: Duration = 0.002
+    """How long a batch waits for more events while the target is free."""
+
+
 class SinkSettings(Model):
     """What every kind of sink has."""
 
@@ -194,6 +205,8 @@ class SinkSettings(Model):
     """Processes that share the partitions here; other machines may run more."""
     on_refused: Literal["stop", "dead_letter"] = "stop"
     """An event the target refuses: stop the sink, or put the event on `{name}.cdc.dead-letters`."""
+    batch: SinkBatchSettings = SinkBatchSettings()
+    """When a batch closes."""
 
     def wrongs(self, settings: Settings, name: str) -> Iterable[Wrong]:
         """As for `ConnectorSettings`."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 TopicPartition = tuple[str, int]
 Offset = int
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One consumed record.
+class Event(NamedTuple):
+    """One consumed record: a tuple, for speed.
 
     Args:
         topic, partition, offset: where it is.

@@ -1,0 +1,28 @@
+"""The sink `postgres`: topics into tables of a PostgreSQL database. See docs/sink-postgres.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from cdc.plugins import Finding, SinkPlugin
+from sinks.postgres.settings import PostgresSinkSettings
+
+if TYPE_CHECKING:
+    from cdc.settings import Settings
+    from cdc.sink import Sink
+
+
+def _create(settings: Settings, name: str, section: PostgresSinkSettings) -> Sink:
+    from sinks.postgres.create import create  # a command that only reads settings needs no drivers
+
+    return create(settings, name, section)
+
+
+def _check(settings: Settings, name: str, section: PostgresSinkSettings) -> Iterable[Finding]:
+    from sinks.postgres.check import check
+
+    return check(settings, name, section)
+
+
+plugin = SinkPlugin(settings=PostgresSinkSettings, create=_create, check=_check)

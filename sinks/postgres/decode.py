@@ -1,0 +1,213 @@
+"""Events of one topic → rows as COPY text, by the topic's descriptions. Pure.
+
+The compiled plan of an event's shape does it; an event of any other shape takes the general
+path, which then makes a plan for that shape. Both give the same rows.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from cdc.errors import RowRefused
+from cdc.schemas import TableSchema
+from cdc.sink import Event
+from sinks.postgres import decode_cy
+from sinks.postgres.forms import NULL, Kind, converter, copy_field, kind_of
+
+COMPILED: Final = not decode_cy.__file__.endswith(".py")
+"""Interpreted, a plan is slower than the general path."""
+
+PLANS: Final = 8
+"""Shapes of events a topic has at one time: columns come and go, and unchanged ones are left out."""
+
+DELETE: Final = ord("d")
+TRUNCATE: Final = ord("t")
+_WITH_ROW: Final = b"cru"
+
+AFTER_ALL: Final = b"~"
+"""The position of a tombstone that has lost its delete to compaction: it follows whatever its key had."""
+
+UNAVAILABLE: Final = "__debezium_unavailable_value"
+"""What Debezium itself writes for a TOAST value it was not sent."""
+
+
+class Row(NamedTuple):
+    """What an event does to a row.
+
+    Args:
+        event: where it comes from.
+        op: `c`, `r`, `u`, `d` or `t` as a character code.
+        pos: its position; `AFTER_ALL` for a tombstone.
+        columns: the names of the fields of `line`; of a delete by key, the key's.
+        line: COPY text: the fields and then `pos`; b"" for a truncate.
+        partial: the event left unchanged columns out; the target keeps theirs.
+    """
+
+    event: Event
+    op: int
+    pos: bytes
+    columns: tuple[str, ...]
+    line: bytes
+    partial: bool
+
+
+class Decoder:
+    """Decodes a topic's events.
+
+    Args:
+        versions: the topic's descriptions, oldest first; an event is read by the newest one
+            that is not younger than itself, its key by the newest of all.
+        compiled: use compiled plans.
+    """
+
+    def __init__(self, versions: Sequence[TableSchema], *, compiled: bool = COMPILED) -> None:
+        self._forms = [_Form(version, versions[-1].key, compiled) for version in versions]
+        # The first known version also reads what is older: an older description is compacted away.
+        self._since = [b"", *(version.position.encode() for version in versions[1:])]
+        self._choose(len(versions) - 1)
+
+    def row(self, event: Event) -> Row | None:
+        """What the event does; None for nothing (the tombstone of a table without key).
+
+        Raises:
+            RowRefused: it is no event of the described table.
+        """
+        row = self._form.row(event)
+        if row is not None and not self._from <= row.pos < self._until:
+            self._choose(bisect_right(self._since, row.pos) - 1)
+            row = self._form.row(event)
+        return row
+
+    def _choose(self, index: int) -> None:
+        last = index == len(self._forms) - 1
+        self._form = self._forms[index]
+        self._from = self._since[index]
+        self._until = AFTER_ALL + AFTER_ALL if last else self._since[index + 1]
+
+
+class _Form:
+    """One version of a topic's description."""
+
+    def __init__(self, description: TableSchema, key: tuple[str, ...], compiled: bool) -> None:
+        self._columns = {column.name: column for column in description.columns}
+        self._converters = {column.name: converter(column) for column in description.columns}
+        self._key = key
+        self._compiled = compiled
+        self._plans: list[tuple[tuple[str, ...], decode_cy.RowPlan]] = []
+        self._key_plan = self._plan(key) if key else None
+
+    def row(self, event: Event) -> Row | None:
+        value = event.value
+        if value is None:
+            return self._deleted(event, AFTER_ALL) if self._key else None
+        for columns, plan in self._plans:
+            found = plan.event(value)
+            if found is not None:
+                op, pos, line, unchanged = found
+                if line is not None:
+                    if op in _WITH_ROW:
+                        return Row(event, op, pos, columns, line, len(unchanged) > 2)
+                elif op == DELETE and self._key:
+                    return self._deleted(event, pos)
+                break
+        return self._general(event, value)
+
+    def _deleted(self, event: Event, pos: bytes) -> Row:
+        if event.key is None:
+            raise refused(event, "no key")
+        fields = self._key_plan.row(event.key) if self._key_plan else None
+        if fields is None:
+            fields = b"\t".join(self._fields(event, _document(event, event.key, "key"), self._key))
+        return Row(event, DELETE, pos, self._key, b"%b\t%b" % (fields, pos), False)
+
+    def _general(self, event: Event, value: bytes) -> Row:
+        document = _document(event, value, "value")
+        op, pos = _operation(event, document), _position(event, document)
+        if op == TRUNCATE:
+            return Row(event, op, pos, (), b"", False)
+        if op == DELETE and self._key:
+            return self._deleted(event, pos)
+        image = document.get("before" if op == DELETE else "after")
+        if not isinstance(image, dict):
+            raise refused(event, f"an event {chr(op)} without a row")
+        unchanged: Any = document["cdc"].get("unchanged") if isinstance(document.get("cdc"), dict) else None
+        if "cdc" not in document:
+            unchanged = [name for name, field in image.items() if field == UNAVAILABLE]
+            image = {name: field for name, field in image.items() if field != UNAVAILABLE}
+        columns = tuple(image)
+        line = b"\t".join([*self._fields(event, image, columns), pos])
+        self._learn(columns)
+        return Row(event, op, pos, columns, line, bool(unchanged))
+
+    def _fields(self, event: Event, image: Mapping[str, Any], columns: Sequence[str]) -> list[bytes]:
+        fields = []
+        for name in (*columns, *self._key):
+            if name not in image:
+                raise refused(event, f"no key column {name}")
+        for name in columns:
+            convert = self._converters.get(name)
+            if convert is None:
+                raise refused(event, f"column {name} is not described on the schemas topic")
+            try:
+                fields.append(NULL if image[name] is None else copy_field(convert(image[name])))
+            except (ValueError, OverflowError) as error:
+                raise refused(event, f"column {name}: {error}") from None
+        return fields
+
+    def _learn(self, columns: tuple[str, ...]) -> None:
+        if not self._compiled or any(known == columns for known, _ in self._plans):
+            return
+        plan = self._plan(columns)
+        if plan is not None:
+            self._plans = [(columns, plan), *self._plans[: PLANS - 1]]
+
+    def _plan(self, columns: Sequence[str]) -> decode_cy.RowPlan | None:
+        known = [self._columns.get(name) for name in columns]
+        kinds = [kind_of(column) if column else Kind.OTHER for column in known]
+        if Kind.OTHER in kinds or not self._compiled:
+            return None
+        return decode_cy.RowPlan([orjson.dumps(name) + b":" for name in columns], bytes(kinds))
+
+
+def refused(event: Event, reason: str) -> RowRefused:
+    """The error for an event that cannot be applied."""
+    return RowRefused(topic=event.topic, partition=event.partition, offset=event.offset, reason=reason)
+
+
+def _document(event: Event, data: bytes, part: str) -> dict[str, Any]:
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise refused(event, f"its {part} is not JSON") from None
+    if not isinstance(document, dict):
+        raise refused(event, f"its {part} is not a JSON object")
+    return document
+
+
+def _operation(event: Event, document: Mapping[str, Any]) -> int:
+    op = document.get("op")
+    if not isinstance(op, str) or len(op) != 1 or op not in "crudt":
+        raise refused(event, "its op is none of c, r, u, d, t")
+    return ord(op)
+
+
+def _position(event: Event, document: Mapping[str, Any]) -> bytes:
+    """`cdc.pos`, or what an event made by Debezium itself has instead of it.
+
+    Debezium's LSN orders the changes of one key, since two transactions cannot change a row at
+    the same time; that is all the sink asks of it.
+    """
+    ours, source = document.get("cdc"), document.get("source")
+    if isinstance(ours, dict) and isinstance(ours.get("pos"), str):
+        if not re.fullmatch(r"[0-9A-Za-z/._:-]{1,64}", ours["pos"]):
+            raise refused(event, "its cdc.pos is no position")
+        return str(ours["pos"]).encode()
+    lsn = source.get("lsn") if isinstance(source, dict) else None
+    if type(lsn) is not int or not 0 <= lsn < 2**64:
+        raise refused(event, "no position: neither cdc.pos nor source.lsn")
+    return b"%08X/%08X/0000000000" % (lsn >> 32, lsn & 0xFFFFFFFF)
