@@ -35,6 +35,8 @@ INSERT = cython.declare(cython.int, 73)
 DELETE = cython.declare(cython.int, 68)
 KEY_TUPLE = cython.declare(cython.int, 75)
 
+PARTITION_BY_KEY = cython.declare(object, BY_KEY)  # not looked up for each row
+
 CREATED = cython.declare(cython.int, 99)
 UPDATED = cython.declare(cython.int, 117)
 DELETED = cython.declare(cython.int, 100)
@@ -351,13 +353,13 @@ class RowEncoder(TupleReader):
         """Append a delete and, where the table has a key, its tombstone."""
         size: cython.Py_ssize_t = self.emit(out, key, value, headers)
         if self.keyed:
-            out.append((self.topic, key, None, BY_KEY, self.timestamp, headers))
+            out.append((self.topic, key, None, PARTITION_BY_KEY, self.timestamp, headers))
             size += len(key)
         return size
 
     def emit(self, out: list[Record], key: bytes, value: bytes, headers: Headers | None) -> cython.Py_ssize_t:
         """Append one record, its key empty where the table has none."""
-        out.append((self.topic, key if self.keyed else None, value, BY_KEY, self.timestamp, headers))
+        out.append((self.topic, key if self.keyed else None, value, PARTITION_BY_KEY, self.timestamp, headers))
         return len(key) + len(value)
 
 

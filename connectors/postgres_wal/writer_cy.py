@@ -173,11 +173,16 @@ class Writer:
         """A UTF-8 text as a JSON string, escaped as Debezium's serialiser does; UTF-8 passes through."""
         if not cython.compiled:
             return self.constant(_json_string(src[start:end]))
-        self.put(34)
+        self.reserve(2)
+        self.out[self.size] = 34
+        self.size += 1
         at: cython.Py_ssize_t = start
         while at < end:
             at = _escape_chunk(self, src, at, end)
-        return self.put(34)
+        # The chunk before reserved more than it wrote.
+        self.out[self.size] = 34
+        self.size += 1
+        return 0
 
     def hexadecimal(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
         """Hexadecimal digits as a JSON string of base64."""
