@@ -49,7 +49,7 @@ class Counting:
         if rows:
             self.last = time.monotonic()
             self.cpu = time.process_time()
-        if self.events >= self._wanted:
+        if self.events >= self._wanted and batch.position.order:  # an intent has no order yet
             self.stop()
 
     def close(self) -> None:

@@ -70,7 +70,6 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
     # librdkafka asks for the coordinator of a consumer's group even if nothing is joined or committed.
     yield Acl(("Describe",), "group", f"{settings.name}.cdc", "readers of the bridge's own topics", prefixed=True)
     if connectors:
-        yield Acl(("Describe",), "group", "cdc-offsets-reader", "reads positions")
         yield Acl((*making, "Read"), "topic", names.offsets_topic(settings.name), "positions")
         yield Acl(making, "topic", names.schemas_topic(settings.name), "descriptions of tables")
         yield Acl(making, "topic", names.dead_letters_topic(settings.name), "made with the others")

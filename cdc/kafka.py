@@ -8,14 +8,17 @@ that are named here are taken.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from confluent_kafka import KafkaException
 
 from cdc.errors import ConfigError, Problem
 from cdc.settings import KafkaSettings, Wrong, dotted
 
+Client = TypeVar("Client")
 Role = Literal["any", "producer", "consumer"]
 
 
@@ -135,6 +138,18 @@ def kafka_config(kafka: KafkaSettings, **base: Any) -> dict[str, Any]:
     if kafka.ssl_key_password is not None:
         config["ssl.key.password"] = kafka.ssl_key_password.get_secret_value()
     return config | base
+
+
+def client(kind: Callable[[dict[str, Any]], Client], kafka: KafkaSettings, **base: Any) -> Client:
+    """A librdkafka client of that kind; arguments as for `kafka_config`.
+
+    Raises:
+        ConfigError: a property is not allowed, or librdkafka does not take its value.
+    """
+    try:
+        return kind(kafka_config(kafka, **base))
+    except KafkaException as error:
+        raise ConfigError([Problem(f"librdkafka refuses: {error.args[0].str()}", "kafka.properties")]) from error
 
 
 def wrongs_of(kafka: KafkaSettings) -> Iterator[Wrong]:

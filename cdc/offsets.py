@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from cdc.connector import Stopped
 from cdc.errors import BrokerUnavailable, PublishError
-from cdc.kafka import kafka_config
+from cdc.kafka import client
 from cdc.position import load
 from cdc.settings import KafkaSettings
 
@@ -33,7 +33,7 @@ def read_documents(kafka: KafkaSettings, topic: str, stopping: Callable[[], bool
     """
     end = _end_offset(kafka, topic)
     documents: dict[bytes, dict[str, Any]] = {}
-    consumer = _consumer(kafka, "read_committed")
+    consumer = _consumer(kafka, topic, "read_committed")
     try:
         consumer.assign([TopicPartition(topic, 0, 0)])
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -72,7 +72,7 @@ def _note(documents: dict[bytes, dict[str, Any]], message: Any, topic: str) -> N
 
 
 def _end_offset(kafka: KafkaSettings, topic: str) -> int:
-    consumer = _consumer(kafka, "read_uncommitted")
+    consumer = _consumer(kafka, topic, "read_uncommitted")
     try:
         _, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30.0)
     except KafkaException as error:
@@ -82,16 +82,15 @@ def _end_offset(kafka: KafkaSettings, topic: str) -> int:
     return int(high)
 
 
-def _consumer(kafka: KafkaSettings, isolation: str) -> Consumer:
-    return Consumer(
-        kafka_config(
-            kafka,
-            **{
-                "group.id": "cdc-offsets-reader",
-                "isolation.level": isolation,
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-            },
-        )
+def _consumer(kafka: KafkaSettings, topic: str, isolation: str) -> Consumer:
+    return client(
+        Consumer,
+        kafka,
+        **{
+            "group.id": topic,  # not joined; a name that the bridge's ACLs cover
+            "isolation.level": isolation,
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        },
     )

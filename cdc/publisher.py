@@ -21,7 +21,7 @@ from cdc import names, topics
 from cdc.connector import Stopped
 from cdc.errors import BrokerUnavailable, Fenced, Interrupted, PublishError, RecordTooLarge
 from cdc.event import EVERY_PARTITION, Batch, EventTopic
-from cdc.kafka import kafka_config
+from cdc.kafka import client
 from cdc.offsets import read_documents
 from cdc.position import Position, dump
 from cdc.settings import Settings
@@ -46,14 +46,18 @@ PRODUCER_PROPERTIES: dict[str, Any] = {
     "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
     # murmur2 over the key's bytes, as the Java client partitions: co-partitioned readers agree.
     "partitioner": "murmur2_random",
-    "compression.type": "lz4",
-    "linger.ms": 5,
-    "queue.buffering.max.messages": 500_000,
-    "queue.buffering.max.kbytes": 32_768,
     "delivery.report.only.error": True,
     # Sizes are checked against each topic's own limit before `produce`.
     "message.max.bytes": 1_000_000_000,
 }
+
+TUNABLE_PROPERTIES: dict[str, Any] = {
+    "compression.type": "lz4",
+    "linger.ms": 5,
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 32_768,
+}
+"""Good defaults; what stands under `kafka.properties` wins."""
 
 
 class Publisher:
@@ -69,7 +73,7 @@ class Publisher:
         self._connector = connector
         self._offsets_topic = names.offsets_topic(settings.name)
         self._producer: Producer | None = None
-        self._admin = AdminClient(kafka_config(settings.kafka))
+        self._admin = client(AdminClient, settings.kafka)
         self._limits: dict[str, int] = {}
         declared = [t.max_message_bytes for t in settings.topics.values() if t.max_message_bytes]
         self._batch_size = min([BATCH_SIZE, *declared])
@@ -92,16 +96,17 @@ class Publisher:
         own = topics.existing_configuration(self._admin, topics.own_topics(self._settings))
         self._limits.update({name: int(config["max.message.bytes"]) for name, config in own.items()})
         group = self._settings.name
-        self._producer = Producer(
-            kafka_config(
-                self._settings.kafka,
-                **PRODUCER_PROPERTIES,
-                **{
-                    "transactional.id": names.transactional_id(group, self._connector),
-                    "batch.size": self._batch_size,
-                    "on_delivery": self._note_refusal,
-                },
-            )
+        declared = self._settings.kafka.properties
+        self._producer = client(
+            Producer,
+            self._settings.kafka,
+            **PRODUCER_PROPERTIES,
+            **{name: value for name, value in TUNABLE_PROPERTIES.items() if name not in declared},
+            **{
+                "transactional.id": names.transactional_id(group, self._connector),
+                "batch.size": self._batch_size,
+                "on_delivery": self._note_refusal,
+            },
         )
         self._patiently(self._producer.init_transactions)
         return self._read_position()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -81,6 +82,17 @@ def ensure(admin: AdminClient, wanted: Mapping[str, NewTopic]) -> None:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise _refused(topic, error.args[0]) from error
+    _wait_until_known(admin, wanted)
+
+
+def _wait_until_known(admin: AdminClient, wanted: Iterable[str]) -> None:
+    """A topic just created may be unknown to the broker that is asked next."""
+    deadline = time.monotonic() + TIMEOUT
+    missing = set(wanted)
+    while missing := missing - existing_layout(admin, missing).keys():
+        if time.monotonic() > deadline:
+            raise BrokerUnavailable(f"topic {min(missing)} was created, but is not known to the broker")
+        time.sleep(0.05)
 
 
 def existing_configuration(admin: AdminClient, topics: Iterable[str]) -> dict[str, dict[str, str]]:

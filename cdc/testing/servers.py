@@ -246,7 +246,8 @@ class KafkaServer(Broker):
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         java = ["java", "-Xmx512m", "-cp", f"{self.jars}/*"]
         if not data.exists():
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+            # Not with a "-" in front, which the tool would take for an option.
+            cluster = "c" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
             formatted = subprocess.run(
                 [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
                 capture_output=True,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -23,6 +23,9 @@ OLDEST_SERVER = 150000
 """PostgreSQL 15: the oldest release that its makers still mend."""
 
 CONNECT_SECONDS = 10
+
+Session: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+"""A connection for catalog queries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Table:
         return Relation(self.oid, self.schema, self.name, self.identity, self.columns)
 
 
-def connect(conninfo: str, subject: str) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(conninfo: str, subject: str) -> Session:
     """A session for catalog queries, with the text formats that events are made from.
 
     Raises: SourceUnavailable, SourceError.
@@ -126,9 +129,7 @@ GROUP BY r.oid
 """
 
 
-def captured_tables(
-    connection: psycopg.Connection[tuple[Any, ...]], wanted: Mapping[str, TableOptions], subject: str
-) -> list[Table]:
+def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], subject: str) -> list[Table]:
     """The tables that the names and patterns of `tables:` match, by name.
 
     Partitions are captured through their root (`publish_via_partition_root`).
@@ -143,9 +144,11 @@ def captured_tables(
         columns: dict[int, list[tuple[Any, ...]]] = {}
         for oid, *column in connection.execute(COLUMNS_QUERY, [oids]):
             columns.setdefault(oid, []).append(tuple(column))
-        keys = dict(connection.execute(PRIMARY_KEYS_QUERY, [oids]).fetchall())
+        keys: dict[int, list[str]] = dict(connection.execute(PRIMARY_KEYS_QUERY, [oids]).fetchall())
         partitioned = [row[0] for row in found if row[3] == "p"]
-        pieces = dict(connection.execute(PIECES_QUERY, [partitioned]).fetchall()) if partitioned else {}
+        pieces: dict[int, list[int]] = (
+            dict(connection.execute(PIECES_QUERY, [partitioned]).fetchall()) if partitioned else {}
+        )
     tables = []
     for oid, schema, name, kind, identity, rows, options in found:
         described = columns.get(oid, [])
@@ -176,17 +179,19 @@ def unmatched(wanted: Iterable[str], tables: Sequence[Table]) -> list[str]:
     return [entry for entry in wanted if entry not in names and not any(fnmatchcase(name, entry) for name in names)]
 
 
-def load_types(
-    connection: psycopg.Connection[tuple[Any, ...]], oids: Iterable[int], subject: str
-) -> dict[int, TypeInfo]:
+def all_tables(session: Session, subject: str) -> list[str]:
+    """Full names of all tables that could be captured, to suggest one from."""
+    with reading(subject):
+        return [f"{row[1]}.{row[2]}" for row in session.execute(TABLES_QUERY)]
+
+
+def load_types(connection: Session, oids: Iterable[int], subject: str) -> dict[int, TypeInfo]:
     """The types of these OIDs, with element and base types. A type that is gone is left out."""
     with reading(subject):
         return types_from_rows(connection.execute(TYPES_QUERY, [sorted(set(oids))]).fetchall())
 
 
-def describe_columns(
-    connection: psycopg.Connection[tuple[Any, ...]], oid: int, subject: str
-) -> tuple[frozenset[str], dict[str, int]]:
+def describe_columns(connection: Session, oid: int, subject: str) -> tuple[frozenset[str], dict[str, int]]:
     """Names of a table's columns that may be NULL, and the columns' numbers by name, as they are now."""
     with reading(subject):
         rows = connection.execute(COLUMNS_QUERY, [[oid]]).fetchall()
@@ -211,7 +216,7 @@ FROM pg_publication p WHERE p.pubname = %s
 """
 
 
-def find_publication(connection: psycopg.Connection[tuple[Any, ...]], name: str, subject: str) -> Publication | None:
+def find_publication(connection: Session, name: str, subject: str) -> Publication | None:
     """The publication of that name, or None."""
     with reading(subject):
         row = connection.execute(PUBLICATION_QUERY, [name]).fetchone()

@@ -9,8 +9,10 @@ from typing import Any
 import psycopg
 
 from cdc import names
+from cdc.config.consistency import keyless_on_compacted, nothing_matches
 from cdc.databases import conninfo
 from cdc.errors import CdcError
+from cdc.patterns import most_specific
 from cdc.plugins import Finding
 from cdc.settings import Settings
 
@@ -28,7 +30,7 @@ LONG_TRANSACTION_SECONDS = 60
 class Checked:
     """What every check is given."""
 
-    connection: psycopg.Connection[tuple[Any, ...]]
+    connection: catalog.Session
     settings: Settings
     name: str
     section: PostgresWalSettings
@@ -103,9 +105,8 @@ def _room(checked: Checked) -> Iterator[Finding]:
 
 def _tables(checked: Checked) -> Iterator[Finding]:
     for entry in catalog.unmatched(checked.section.tables, checked.tables):
-        problem = checked.settings.problem(
-            ("connectors", checked.name, "tables", entry), "matches no table of the database"
-        )
+        existing = catalog.all_tables(checked.connection, checked.subject)
+        problem = nothing_matches(checked.settings, checked.name, entry, existing)
         yield checked.finding("error", "tables", str(problem))
     for table in checked.tables:
         (allowed,) = checked.one("SELECT has_table_privilege(%s, 'SELECT')", table.oid)
@@ -127,15 +128,14 @@ FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND at
 def _identity(checked: Checked, table: catalog.Table) -> Iterator[Finding]:
     topic = names.event_topic(checked.settings.name, table.schema, table.name)
     quoted = table.identifier.as_string()
-    compacted = "compact" in (checked.settings.topic(topic).cleanup_policy or "compact")
     if not table.primary_key and table.options.message_key is None:
         if table.identity in ("d", "n"):
             message = "no primary key or replica identity: once published, its UPDATEs and DELETEs are refused"
             yield checked.finding("error", table.full_name, message, f"ALTER TABLE {quoted} REPLICA IDENTITY FULL;")
-        if compacted:
-            message = f"no primary key, but its topic {topic} is compacted"
-            mend = f'topics: {{"{topic}": {{cleanup_policy: delete}}}}, or message_key for the table'
-            yield checked.finding("error", table.full_name, message, mend)
+        entry = most_specific(checked.section.tables, table.full_name) or ""
+        keyless = keyless_on_compacted(checked.settings, checked.name, entry, table.full_name, topic)
+        if keyless is not None:
+            yield checked.finding("error", table.full_name, str(keyless))
     elif table.identity == "n":
         message = "REPLICA IDENTITY NOTHING: the server refuses its UPDATEs and DELETEs once published"
         yield checked.finding("error", table.full_name, message, f"ALTER TABLE {quoted} REPLICA IDENTITY DEFAULT;")

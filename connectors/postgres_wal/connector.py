@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import psycopg
 import structlog
 
 from cdc import names
+from cdc.config.consistency import nothing_matches
 from cdc.connector import Stopped
 from cdc.databases import conninfo
 from cdc.errors import ConfigError, Gap, Refused, SourceError
@@ -54,7 +54,7 @@ class Source:
         publication_oid: of the publication that is streamed.
     """
 
-    session: psycopg.Connection[tuple[Any, ...]]
+    session: catalog.Session
     system: slot.System
     tables: list[catalog.Table]
     planned: dict[str, PlannedTable]
@@ -121,6 +121,7 @@ class PostgresWalConnector:
                     f"SELECT pg_drop_replication_slot('{self._slot}');",
                 )
         elif not is_intent(stored):
+            self._status["position"] = stored.order
             position = from_stored(stored)
             self._ledger = dict(stored.ledger or {})
             slot.check_timeline(self._replication, source.system, position, self._subject)
@@ -187,7 +188,7 @@ class PostgresWalConnector:
             with catalog.reading(self._subject):
                 session.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
             tables = catalog.captured_tables(session, section.tables, self._subject)
-            self._check_matched(tables)
+            self._check_matched(session, tables)
             planner = Planner(self._settings, self._name, section, session, self._subject)
             planned = {one.full_name: one for one in planner.plan_all(tables)}
             return Source(session, slot.identify(self._replication), tables, planned, planner)
@@ -244,7 +245,7 @@ class PostgresWalConnector:
         except ReplicationError as error:
             raise slot.lost(error, self._slot, start, self._subject) from error
         self._tick()
-        self._log.info("streaming", slot=self._slot, position=position_text(start.commit_lsn, start.ordinal))
+        self._log.info("replication started", slot=self._slot, position=position_text(start.commit_lsn, start.ordinal))
         lsn = start.end_lsn
         unfinished = self._unfinished()
         if snapshot is None and unfinished:
@@ -322,12 +323,12 @@ class PostgresWalConnector:
         expected = [table for table in source.tables if table.full_name in done]
         slot.check_publication(source.session, self._publication, oid, expected, self._subject)
 
-    def _check_matched(self, tables: list[catalog.Table]) -> None:
+    def _check_matched(self, session: catalog.Session, tables: list[catalog.Table]) -> None:
         wrong = catalog.unmatched(self._section.tables, tables)
         if wrong:
-            path = ("connectors", self._name, "tables")
+            existing = catalog.all_tables(session, self._subject)
             raise ConfigError(
-                [self._settings.problem((*path, entry), "matches no table of the database") for entry in wrong],
+                [nothing_matches(self._settings, self._name, entry, existing) for entry in wrong],
                 hint="names are schema.table, as psql shows them; a partition is captured through its parent",
             )
 

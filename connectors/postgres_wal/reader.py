@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from threading import Thread
 from typing import Any
 
-import psycopg
 import structlog
 
 from cdc.connector import Stopped
@@ -19,6 +18,7 @@ from cdc.event import Batch, Record
 from cdc.formats.debezium_json import Transaction
 from cdc.position import Position
 
+from .catalog import Session
 from .mailbox import Mailbox
 from .pgoutput import PAYLOAD_OFFSET, XLOG_DATA, Keepalive, parse_header, position_text
 from .replication import ReplicationConnection
@@ -60,7 +60,7 @@ class Reader:
     def __init__(
         self,
         connection: ReplicationConnection,
-        catalog: psycopg.Connection[tuple[Any, ...]],
+        catalog: Session,
         transactions: Transactions,
         *,
         batch: BatchSettings,

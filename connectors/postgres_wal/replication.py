@@ -20,7 +20,7 @@ from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 
 from cdc.errors import SourceError, SourceUnavailable
 
-from .pgoutput import POSTGRES_EPOCH_US, standby_status
+from .pgoutput import standby_status
 
 
 class ReplicationError(SourceError):
@@ -124,7 +124,7 @@ class ReplicationConnection:
 
     def send_status(self, flushed: int) -> None:
         """Standby status update: everything before `flushed` may be forgotten by the server."""
-        now = time.time_ns() // 1000 - POSTGRES_EPOCH_US
+        now = time.time_ns() // 1000
         try:
             self.pgconn.put_copy_data(standby_status(flushed, flushed, flushed, now, False))
             self.pgconn.flush()
@@ -171,7 +171,9 @@ def connection_error(subject: str, message: str) -> SourceError:
             f"{subject}: cannot connect: {text}",
             hint="check url and password; the role needs LOGIN and REPLICATION (or your provider's replication role)",
         )
-    return SourceUnavailable(f"{subject}: cannot connect: {text}")
+    return SourceUnavailable(
+        f"{subject}: cannot connect: {text}", hint="it is tried again; check that the server runs and can be reached"
+    )
 
 
 def _text(data: bytes | str) -> str:

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import psycopg
 from psycopg import sql
-from psycopg.pq import ExecStatus
+from psycopg.pq import DiagnosticField, ExecStatus
 
 from cdc.errors import SourceUnavailable
 from cdc.event import Record
 from cdc.formats.debezium_json import Transaction
 
+from .catalog import Session
 from .tables import PlannedTable
 
 KEYS_PER_QUERY = 64
-QUERY_CANCELED = b"57014"
+DROPPED = (b"42703", b"42P01")
+"""SQLSTATEs of a column or table that is no longer there: there is nothing to read."""
 
 Key = tuple[bytes | None, ...]
 Row = dict[int, bytes | None]
@@ -48,7 +48,7 @@ class Pending:
 
 
 def resolve(
-    connection: psycopg.Connection[tuple[Any, ...]],
+    connection: Session,
     pending: Sequence[Pending],
     records: list[Record],
     header: int,
@@ -56,8 +56,9 @@ def resolve(
 ) -> None:
     """Replace the records of pending rows by ones with the values that the table has now.
 
-    A row that is gone (or locked for longer than the session's statement_timeout) keeps the
-    event that names its unchanged columns.
+    A row that is gone keeps the event that names its unchanged columns; a later event ends it.
+
+    Raises: SourceUnavailable: the table cannot be read now.
     """
     by_table: dict[int, list[Pending]] = defaultdict(list)
     for row in pending:
@@ -68,7 +69,7 @@ def resolve(
 
 
 def _resolve_some(
-    connection: psycopg.Connection[tuple[Any, ...]],
+    connection: Session,
     rows: Sequence[Pending],
     records: list[Record],
     header: int,
@@ -93,7 +94,7 @@ def _resolve_some(
 
 
 def _current_values(
-    connection: psycopg.Connection[tuple[Any, ...]],
+    connection: Session,
     table: PlannedTable,
     keys: Sequence[Key],
     columns: Sequence[int],
@@ -113,7 +114,7 @@ def _current_values(
     # Not through psycopg's adapters: the server's own text is what pgoutput would have sent.
     result = connection.pgconn.exec_params(query.as_bytes(connection), [part for one in keys for part in one])
     if result.status != ExecStatus.TUPLES_OK:
-        if result.error_field(psycopg.pq.DiagnosticField.SQLSTATE) == QUERY_CANCELED:
+        if result.error_field(DiagnosticField.SQLSTATE) in DROPPED:
             return {}
         raise SourceUnavailable(f"{subject}: unchanged values of {table.full_name} could not be read")
     width = len(table.plan.key)

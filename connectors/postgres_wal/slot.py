@@ -18,7 +18,7 @@ from psycopg import sql
 
 from cdc.errors import CdcError, Gap, Refused, SourceError, SourceUnavailable
 
-from .catalog import OLDEST_SERVER, Publication, Table, find_publication, reading
+from .catalog import OLDEST_SERVER, Publication, Session, Table, find_publication, reading
 from .pgoutput import lsn_text, parse_lsn
 from .position import WalPosition
 from .replication import ReplicationConnection, ReplicationError
@@ -78,7 +78,7 @@ FROM pg_replication_slots WHERE slot_name = %s
 """
 
 
-def find_slot(connection: psycopg.Connection[tuple[Any, ...]], name: str, subject: str) -> Slot | None:
+def find_slot(connection: Session, name: str, subject: str) -> Slot | None:
     """The slot of that name, or None."""
     failover = sql.SQL("failover" if connection.info.server_version >= FAILOVER_SINCE else "false")
     with reading(subject):
@@ -92,7 +92,7 @@ def find_slot(connection: psycopg.Connection[tuple[Any, ...]], name: str, subjec
 
 def create_slot(
     connection: ReplicationConnection,
-    catalog: psycopg.Connection[tuple[Any, ...]],
+    catalog: Session,
     name: str,
     subject: str,
     *,
@@ -208,7 +208,7 @@ def publication_sql(name: str, tables: Sequence[Table]) -> str:
 
 
 def ensure_publication(
-    connection: psycopg.Connection[tuple[Any, ...]],
+    connection: Session,
     name: str,
     tables: Sequence[Table],
     subject: str,
@@ -242,9 +242,7 @@ def ensure_publication(
     return publication
 
 
-def check_publication(
-    connection: psycopg.Connection[tuple[Any, ...]], name: str, oid: int, expected: Sequence[Table], subject: str
-) -> None:
+def check_publication(connection: Session, name: str, oid: int, expected: Sequence[Table], subject: str) -> None:
     """The publication must be the one that was streamed from, with every table that was captured.
 
     On PostgreSQL 18 changes of a dropped publication are skipped silently.
@@ -262,7 +260,7 @@ def check_publication(
         raise Gap(f"{subject}: publication {name} no longer has {', '.join(removed)}; {since}")
 
 
-def _change(connection: psycopg.Connection[tuple[Any, ...]], statement: str, subject: str, allowed: bool) -> None:
+def _change(connection: Session, statement: str, subject: str, allowed: bool) -> None:
     if not allowed:
         raise SourceError(f"{subject}: the publication is not as needed", hint=f"the owner runs: {statement};")
     try:
@@ -305,7 +303,7 @@ def _refused_slot(error: ReplicationError, slot: str, subject: str) -> CdcError:
     return error
 
 
-def check_server(connection: psycopg.Connection[tuple[Any, ...]], subject: str) -> None:
+def check_server(connection: Session, subject: str) -> None:
     """Refuse servers that cannot be read from.
 
     Raises: SourceError: too old, a standby, or wal_level below logical.
@@ -336,7 +334,7 @@ WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LI
 """
 
 
-def oldest_writer(connection: psycopg.Connection[tuple[Any, ...]], subject: str) -> dict[str, Any]:
+def oldest_writer(connection: Session, subject: str) -> dict[str, Any]:
     """Who has been writing for the longest: pid, seconds, application; empty if nobody is seen."""
     with reading(subject):
         row = connection.execute(OLDEST_WRITER_QUERY).fetchone()

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 from psycopg import sql
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
@@ -22,7 +21,7 @@ from psycopg.pq.abc import PGresult
 from cdc.errors import SourceUnavailable
 from cdc.event import Record
 
-from .catalog import Table, connect, reading
+from .catalog import Session, Table, connect, reading
 from .tables import PlannedTable
 
 RANGE_BLOCKS = 8192
@@ -34,21 +33,31 @@ ROWS_PER_TURN = 2000
 
 @dataclass(slots=True)
 class Progress:
-    """How far the snapshot is."""
+    """How far the snapshot is.
+
+    Args:
+        tables, blocks: how many there are.
+        total: the planner's estimate of the rows; None if a table was never analyzed.
+    """
 
     tables: int
     blocks: int
+    total: int | None
     tables_done: int = 0
     rows: int = 0
     blocks_done: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def as_json(self) -> dict[str, Any]:
-        """rows, percent, rate (rows/s), seconds_left (None while nothing can be said), tables."""
+        """rows, total, percent, rate (rows/s), seconds_left (None while nothing can be said), tables."""
         seconds = time.monotonic() - self.started
         share = self.blocks_done / self.blocks if self.blocks else 1.0
+        if self.total and share < 1:
+            # Ranges are large: between their ends the estimate says more. It may be too low.
+            share = max(share, min(0.99, self.rows / self.total))
         return {
             "rows": self.rows,
+            "total": self.total,
             "percent": round(100 * share, 1),
             "rate": round(self.rows / seconds) if seconds > 0 else 0,
             "seconds_left": round(seconds * (1 - share) / share) if share > 0 else None,
@@ -94,7 +103,7 @@ class Reader:
         more: whether rows may wait in libpq's buffer, where poll does not see them.
     """
 
-    connection: psycopg.Connection[tuple[Any, ...]]
+    connection: Session
     range: Range
     copying: bool = False
     more: bool = False
@@ -118,7 +127,7 @@ class SnapshotReader:
     ) -> None:
         self._subject = subject
         self.tables = tables
-        self._connections: list[psycopg.Connection[tuple[Any, ...]]] = []
+        self._connections: list[Session] = []
         self._poll = select.poll()
         self._busy: dict[int, Reader] = {}
         try:
@@ -129,7 +138,9 @@ class SnapshotReader:
             self.close()
             raise
         self._empty = [table for table in tables if not table.ranges_left]
-        self.progress = Progress(len(tables), sum(piece.blocks for piece in self._ranges))
+        estimates = [entry.table.estimated_rows for entry in tables]
+        total = None if any(rows < 0 for rows in estimates) else sum(estimates)
+        self.progress = Progress(len(tables), sum(piece.blocks for piece in self._ranges), total)
 
     def close(self) -> None:
         """Give up the snapshot and its locks."""
@@ -145,9 +156,7 @@ class SnapshotReader:
     def done(self) -> bool:
         return not self._busy and not self._ranges and not self._empty
 
-    def read(
-        self, seconds: float, room: int, records: list[Record], finished: Callable[[SnapshotTable], None]
-    ) -> int:
+    def read(self, seconds: float, room: int, records: list[Record], finished: Callable[[SnapshotTable], None]) -> int:
         """Append the events of rows that are there now, waiting at most `seconds` for some.
 
         Args:
@@ -166,7 +175,7 @@ class SnapshotReader:
                 if reader.more or descriptor in ready
             )
 
-    def _import(self, conninfo: str, snapshot: str) -> psycopg.Connection[tuple[Any, ...]]:
+    def _import(self, conninfo: str, snapshot: str) -> Session:
         connection = connect(conninfo, self._subject)
         with reading(self._subject):
             for statement in (
@@ -179,7 +188,7 @@ class SnapshotReader:
             connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
         return connection
 
-    def _plan(self, connection: psycopg.Connection[tuple[Any, ...]], tables: Sequence[SnapshotTable]) -> list[Range]:
+    def _plan(self, connection: Session, tables: Sequence[SnapshotTable]) -> list[Range]:
         ranges: list[Range] = []
         with reading(self._subject):
             for entry in tables:
@@ -193,7 +202,7 @@ class SnapshotReader:
                     ranges += _ranges(entry, sql.Identifier(schema, name), blocks)
         return ranges
 
-    def _next_range(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+    def _next_range(self, connection: Session) -> None:
         if self._ranges:
             piece = self._ranges.popleft()
             descriptor = connection.pgconn.socket

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import psycopg
 
 from cdc import __version__, names
+from cdc.config.consistency import keyless_on_compacted
 from cdc.errors import ConfigError, Problem
 from cdc.event import EventTopic
 from cdc.patterns import most_specific
 from cdc.settings import Settings
 
-from .catalog import PRIMARY_KEYS_QUERY, Table, describe_columns, load_types, reading
+from .catalog import PRIMARY_KEYS_QUERY, Session, Table, describe_columns, load_types, reading
 from .encode_cy import RowEncoder
 from .pgoutput import Relation
 from .plan import SourceInfo, TablePlan, plan_table
@@ -67,7 +65,7 @@ class Planner:
     settings: Settings
     name: str
     section: PostgresWalSettings
-    connection: psycopg.Connection[tuple[Any, ...]]
+    connection: Session
     subject: str
     types: dict[int, TypeInfo] = field(default_factory=dict)
 
@@ -76,7 +74,8 @@ class Planner:
 
         Raises: ConfigError: a keyless table whose topic is compacted.
         """
-        entry = most_specific(self.section.tables, f"{relation.schema}.{relation.name}")
+        full_name = f"{relation.schema}.{relation.name}"
+        entry = most_specific(self.section.tables, full_name)
         if entry is None:
             return None
         options = self.section.tables[entry]
@@ -85,8 +84,9 @@ class Planner:
         topic = names.event_topic(self.settings.name, relation.schema, relation.name)
         key = self._key(relation, options)
         policy = self.settings.topic(topic).cleanup_policy or "compact"
-        if not key and "compact" in policy:
-            raise ConfigError([self._keyless(relation, entry, topic)])
+        keyless = None if key else keyless_on_compacted(self.settings, self.name, entry, full_name, topic)
+        if keyless is not None:
+            raise ConfigError([keyless])
         secret = self.section.mask_key
         plan = plan_table(
             relation,
@@ -150,11 +150,3 @@ class Planner:
         unknown = {column.type_oid for column in relation.columns} - self.types.keys()
         if unknown:
             self.types.update(load_types(self.connection, unknown, self.subject))
-
-    def _keyless(self, relation: Relation, entry: str, topic: str) -> Problem:
-        return self.settings.problem(
-            ("connectors", self.name, "tables", entry),
-            f"table {relation.schema}.{relation.name} has no primary key, but its topic {topic} is compacted, "
-            "and a broker refuses events without key there",
-            f'declare message_key for it, or topics: {{"{topic}": {{cleanup_policy: delete}}}}',
-        )
