@@ -11,7 +11,7 @@ from connectors.postgres_wal.types import TypeInfo
 UNCHANGED = object()
 """A TOAST value that the server leaves out."""
 
-Values = Sequence[bytes | str | None | object]
+Values = Sequence[object]
 
 BUILT_IN = {
     16: "bool",

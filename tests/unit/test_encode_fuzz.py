@@ -134,6 +134,7 @@ def assert_json(records: list[Record] | str) -> None:
                 assert text is None or orjson.loads(text) is not None
 
 
+@settings(deadline=None)
 @given(st.text(), st.text())
 @example("\x00\x1f\x7f\u2028", "\U0010ffff" * 5000)
 def test_any_text_comes_back(one: str, other: str) -> None:
@@ -146,6 +147,7 @@ def test_any_text_comes_back(one: str, other: str) -> None:
         assert orjson.loads(records[0][2])["after"]["v_text"] == one + other
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_bytes_that_are_no_utf8_are_refused(raw: bytes) -> None:
     row: list[bytes | None] = [None] * len(TABLE.columns)
@@ -163,7 +165,7 @@ def test_bytes_that_are_no_utf8_are_refused(raw: bytes) -> None:
 
 
 @compiled_only
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(Rows, Rows, st.sets(st.integers(1, len(TABLE.columns) - 1)), st.sampled_from(["precise", "double", "string"]))
 def test_compiled_and_interpreted_agree(new: Values, old: Values, left_out: set[int], decimal: str) -> None:
     fast, plain = encoder(COMPILED, decimal), encoder(INTERPRETED, decimal)
@@ -202,7 +204,7 @@ def copied(with_: Any, line: bytes) -> list[Record] | str:
 
 
 @compiled_only
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     st.sampled_from(sorted(KINDS)), st.text(max_size=20) | st.text('0123456789-+:. {}\\",xNULtfaBCmonysde', max_size=30)
 )
@@ -229,7 +231,7 @@ def test_a_message_cut_short_is_refused(message: bytes) -> None:
         assert isinstance(encoded(ENCODER, message[:length]), str)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(st.sampled_from(MESSAGES), st.data())
 def test_a_corrupted_message_does_no_worse_than_being_refused(message: bytes, drawn: st.DataObject) -> None:
     corrupted = bytearray(message)
@@ -241,6 +243,7 @@ def test_a_corrupted_message_does_no_worse_than_being_refused(message: bytes, dr
         ENCODER.key_text(bytes(corrupted), 0)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(-3, 310))
 def test_no_bytes_do_worse_than_being_refused(data: bytes, offset: int) -> None:
     records: list[Record] = []

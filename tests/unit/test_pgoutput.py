@@ -6,7 +6,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdc.errors import ProtocolError
@@ -70,6 +70,7 @@ def test_a_message_cut_short_or_too_long_is_refused(data: bytes, message: object
         parse(data + b"\0", 0)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(-5, 210))
 def test_no_bytes_do_worse_than_being_refused(data: bytes, offset: int) -> None:
     with contextlib.suppress(ProtocolError):
@@ -78,6 +79,7 @@ def test_no_bytes_do_worse_than_being_refused(data: bytes, offset: int) -> None:
         parse_header(data)
 
 
+@settings(deadline=None)
 @given(st.sampled_from([data for data, _ in MESSAGES]), st.data())
 def test_a_corrupted_message_does_no_worse_than_being_refused(data: bytes, drawn: st.DataObject) -> None:
     corrupted = bytearray(data)
@@ -106,6 +108,7 @@ def test_a_status_update_counts_from_the_year_2000() -> None:
     assert status == b"r" + struct.pack("!QQQqB", 3, 2, 1, 9, 1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**64 - 1))
 def test_an_lsn_s_text_is_read_back(lsn: int) -> None:
     assert parse_lsn(lsn_text(lsn)) == lsn
@@ -122,6 +125,7 @@ def test_an_lsn_is_written_as_postgres_does() -> None:
 Places = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 9_999_999_999))
 
 
+@settings(deadline=None)
 @given(Places, Places)
 def test_positions_order_as_text_as_they_do_as_numbers(one: tuple[int, int], other: tuple[int, int]) -> None:
     assert (position_text(*one) < position_text(*other)) == (one < other)
