@@ -46,6 +46,8 @@ class Row(NamedTuple):
         columns: the names of the fields of `line`; of a delete by key, the key's.
         line: COPY text: the fields and then `pos`; b"" for a truncate.
         partial: the event left unchanged columns out; the target keeps theirs.
+        gone: the source no longer had the row when those columns were looked for; if the target
+            does not have it either, the event may be left out, since a later one ends the row.
     """
 
     event: Event
@@ -54,6 +56,7 @@ class Row(NamedTuple):
     columns: tuple[str, ...]
     line: bytes
     partial: bool
+    gone: bool = False
 
 
 class Decoder:
@@ -77,11 +80,17 @@ class Decoder:
         Raises:
             RowRefused: it is no event of the described table.
         """
-        row = self._form.row(event)
-        if row is not None and not self._from <= row.pos < self._until:
-            self._choose(bisect_right(self._since, row.pos) - 1)
+        try:
             row = self._form.row(event)
-        return row
+            if row is None or self._from <= row.pos < self._until:
+                return row
+            pos = row.pos
+        except RowRefused:
+            if len(self._forms) == 1 or event.value is None:
+                raise
+            pos = _position(event, _document(event, event.value, "value"))
+        self._choose(bisect_right(self._since, pos) - 1)
+        return self._form.row(event)
 
     def _choose(self, index: int) -> None:
         last = index == len(self._forms) - 1
@@ -142,7 +151,9 @@ class _Form:
         columns = tuple(image)
         line = b"\t".join([*self._fields(event, image, columns), pos])
         self._learn(columns)
-        return Row(event, op, pos, columns, line, bool(unchanged))
+        return Row(
+            event, op, pos, columns, line, bool(unchanged), bool(unchanged) and "gone" in document.get("cdc", ())
+        )
 
     def _fields(self, event: Event, image: Mapping[str, Any], columns: Sequence[str]) -> list[bytes]:
         fields = []

@@ -16,10 +16,12 @@ class Group(NamedTuple):
     Args:
         columns: the columns that are written; others keep their values, or their default.
         partial: the row must be there already: what is left out is not known.
+        gone: if it is not, nothing is written: the source had lost it too.
     """
 
     columns: tuple[str, ...]
     partial: bool
+    gone: bool = False
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ def grouped(rows: Iterable[Row]) -> dict[Group, list[Row]]:
     """Rows by what they have in common."""
     groups: dict[Group, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[Group(row.columns, row.partial)].append(row)
+        groups[Group(row.columns, row.partial, row.partial and row.gone)].append(row)
     return dict(groups)
 
 

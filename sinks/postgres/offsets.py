@@ -25,6 +25,9 @@ APPLICATION: Final = "cdc sink"
 TAKE_OVER_MS: Final = 10_000
 """How long a former owner may take to end its transaction before its connection is ended."""
 
+HUNG_SECONDS: Final = 5
+"""A transaction that is younger is not taken for one that hangs."""
+
 Connection = psycopg.Connection[Any]
 
 
@@ -174,7 +177,13 @@ class Offsets:
                 "SELECT pg_terminate_backend(a.pid) FROM {} o JOIN pg_stat_activity a ON a.pid = o.backend "
                 "JOIN unnest(%s::text[], %s::int[]) AS n (topic, partition) USING (topic, partition) "
                 'WHERE o."group" = %s AND a.usename = current_user AND a.pid <> pg_backend_pid() '
-                "AND a.application_name LIKE %s AND a.xact_start < now() - interval '5 s'"
+                "AND a.application_name LIKE %s AND a.xact_start <= now() - make_interval(secs => %s)"
             ).format(self._table),
-            [[topic for topic, _ in ours], [partition for _, partition in ours], self._group, APPLICATION + "%"],
+            [
+                [topic for topic, _ in ours],
+                [partition for _, partition in ours],
+                self._group,
+                APPLICATION + "%",
+                HUNG_SECONDS,
+            ],
         )

@@ -45,7 +45,7 @@ class Descriptions(Protocol):
 class _Topic:
     target: Target
     decoder: Decoder
-    versions: Sequence[TableSchema]
+    versions: tuple[TableSchema, ...]
 
 
 class PostgresSink:
@@ -178,7 +178,7 @@ class PostgresSink:
         """
         self._descriptions.refresh()
         for topic in sorted(topics):
-            versions = self._descriptions.versions(topic)
+            versions = tuple(self._descriptions.versions(topic))
             known = self._topics.get(topic)
             if known is not None and known.versions == versions:
                 continue
@@ -201,7 +201,7 @@ class PostgresSink:
         target = typed(self._connection, target)
         catalog.make_fit(self._connection, target, create=section.create)
         self._writer.forget()
-        self._topics[topic] = _Topic(target, Decoder(versions), list(versions))
+        self._topics[topic] = _Topic(target, Decoder(versions), tuple(versions))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

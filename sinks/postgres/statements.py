@@ -27,8 +27,11 @@ def copy(name: str, columns: Sequence[str]) -> sql.Composed:
 
 
 def upsert(target: Target, name: str, columns: Sequence[str]) -> sql.Composed:
-    """Staged rows into a table with a key; those that are older than what is there change nothing."""
-    assignments = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in columns if c not in target.key]
+    """Staged rows into a table with a key; those that are older than what is there change nothing.
+
+    The key is set too: of two equal ones that are spelled differently (1.0 and 1.00) the newer stays.
+    """
+    assignments = [sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in columns]
     if target.mark:
         assignments.append(sql.SQL("{} = false").format(sql.Identifier(DELETED)))
     return sql.SQL(
@@ -46,7 +49,7 @@ def upsert(target: Target, name: str, columns: Sequence[str]) -> sql.Composed:
 
 def update(target: Target, name: str, columns: Sequence[str]) -> sql.Composed:
     """Staged rows over rows that are there; columns that are not staged keep their values."""
-    assignments = [sql.SQL("{0} = s.{0}").format(sql.Identifier(c)) for c in columns if c not in target.key]
+    assignments = [sql.SQL("{0} = s.{0}").format(sql.Identifier(column)) for column in columns]
     if target.mark:
         assignments.append(sql.SQL("{} = false").format(sql.Identifier(DELETED)))
     return sql.SQL("UPDATE {table} t SET {assignments} FROM {stage} s WHERE {same} AND t.{pos} < s.{pos}").format(

@@ -112,7 +112,8 @@ class Writer:
             self._connection.execute(statements.upsert(target, stage, columns))
         else:
             self._connection.execute(statements.update(target, stage, columns), prepare=False)
-            if self._connection.execute(statements.missing(target, stage), prepare=False).fetchone():
+            missing = not group.gone and self._connection.execute(statements.missing(target, stage), prepare=False)
+            if missing and missing.fetchone():
                 raise RowMissing
         return stage
 

@@ -1,0 +1,232 @@
+"""Events → rows: the compiled plan and the general path give the same, and garbage is refused by name."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdc.errors import RowRefused
+from cdc.schemas import Column, TableSchema
+from cdc.sink import Event
+from sinks.postgres import decode_cy
+from sinks.postgres.decode import AFTER_ALL, DELETE, TRUNCATE, Decoder, Row
+from sinks.postgres.forms import converter, copy_field, kind_of, plain_field
+from tests.sink_events import column, described, key, position, value
+
+TOPIC = "shop.public.orders"
+POS = position(0x1AF0000)
+
+COLUMNS = (
+    column("id", "bigint"),
+    column("note", "text"),
+    column("amount", "numeric(12,2)"),
+    column("rate", "double precision"),
+    column("paid", "boolean"),
+    column("flag", "bit(1)"),
+    column("picture", "bytea"),
+    column("day", "date"),
+    column("short", "time(3)"),
+    column("long", "time"),
+    column("coarse", "timestamp(3)"),
+    column("fine", "timestamp"),
+    column("at", "timestamptz"),
+)
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "id": st.integers(-(2**63), 2**63 - 1),
+    "note": st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",))),
+    "amount": st.decimals(allow_nan=False, allow_infinity=False).map(lambda d: format(d, "f"))
+    | st.sampled_from(["NAN", "POSITIVE_INFINITY", "NEGATIVE_INFINITY"]),
+    "rate": st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["NaN", "Infinity", "-Infinity"]),
+    "paid": st.booleans(),
+    "flag": st.booleans(),
+    "picture": st.binary().map(lambda data: base64.b64encode(data).decode()),
+    "day": st.integers(-3_000_000, 3_000_000) | st.sampled_from([-622_191_234, -625_821_272]),
+    "short": st.integers(0, 86_400_000),
+    "long": st.integers(0, 86_400_000_000),
+    "coarse": st.integers(-(10**15), 10**15),
+    "fine": st.integers(-(10**18), 10**18) | st.just(9_223_372_036_825_200_000),
+    "at": st.datetimes().map(lambda at: at.isoformat() + "Z")
+    | st.sampled_from(["infinity", "-infinity", "+10000-01-01T00:00:00.000001Z", "-4712-01-01T00:00:00.000000Z"]),
+}
+
+ROWS = st.fixed_dictionaries({name: st.none() | strategy for name, strategy in VALUES.items() if name != "id"}).flatmap(
+    lambda row: VALUES["id"].map(lambda number: {"id": number, **row})
+)
+
+
+def event(data: bytes | None, *, of: bytes | None = None) -> Event:
+    return Event(TOPIC, 3, 77, key(id=1) if of is None else of, data, 0)
+
+
+def decoder(*columns: Column, compiled: bool, keys: tuple[str, ...] = ("id",)) -> Decoder:
+    return Decoder([described(TOPIC, columns or COLUMNS, keys)], compiled=compiled)
+
+
+def row(decoder: Decoder, data: bytes | None, **more: Any) -> Row:
+    found = decoder.row(event(data, **more))
+    assert found is not None
+    return found
+
+
+@given(ROWS)
+def test_the_plan_and_the_general_path_give_the_same_row(after: dict[str, Any]) -> None:
+    data = value("u", after, POS)
+    general = row(decoder(compiled=False), data)
+    planned = decoder(compiled=True)
+    row(planned, data)  # learns the shape
+    assert row(planned, data) == general
+    assert general.line.split(b"\t")[-1] == POS.encode()
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=("Cs",))))
+def test_text_survives_however_its_json_is_escaped(text: str) -> None:
+    for spelled in (json.dumps(text), json.dumps(text, ensure_ascii=False), orjson.dumps(text).decode()):
+        plan = decode_cy.RowPlan([b'"note":'], bytes([kind_of(column("note", "text"))]))
+        field = plan.row(b'{"note":%b}' % spelled.encode())
+        assert field is not None
+        assert plain_field(field) == text
+        assert field == copy_field(text)
+
+
+def _flipped(data: bytes, where: int, byte: int) -> bytes:
+    return data[: where % len(data)] + bytes([byte]) + data[where % len(data) + 1 :]
+
+
+@given(ROWS, st.integers(0, 2000), st.integers(0, 255), st.integers(0, 2000))
+def test_a_damaged_event_never_crashes(after: dict[str, Any], where: int, byte: int, length: int) -> None:
+    whole = value("u", after, POS)
+    planned = decoder(compiled=True)
+    row(planned, whole)
+    for data in (_flipped(whole, where, byte), whole[:length], whole + bytes([byte])):
+        with contextlib.suppress(RowRefused):
+            planned.row(event(data))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
+    plan = decode_cy.RowPlan([orjson.dumps(c.name) + b":" for c in COLUMNS], bytes(map(kind_of, COLUMNS)))
+    plan.event(data)
+    plan.row(data)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_delete_is_its_key(compiled: bool) -> None:
+    decode = decoder(compiled=compiled)
+    row(decode, value("c", {"id": 1}, POS))
+    deleted = row(decode, value("d", None, POS, before={"id": 1, "note": None}), of=key(id=-5))
+    assert (deleted.op, deleted.columns, deleted.line) == (DELETE, ("id",), b"-5\t" + POS.encode())
+
+
+def test_a_tombstone_follows_whatever_its_key_had() -> None:
+    assert row(decoder(compiled=True), None).pos == AFTER_ALL
+
+
+def test_the_tombstone_of_a_table_without_key_says_nothing() -> None:
+    assert decoder(compiled=True, keys=()).row(event(None)) is None
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_delete_of_a_table_without_key_is_its_old_row(compiled: bool) -> None:
+    decode = decoder(column("id", "bigint"), compiled=compiled, keys=())
+    row(decode, value("c", {"id": 1}, POS))
+    assert row(decode, value("d", None, POS, before={"id": 9})).line == b"9\t" + POS.encode()
+
+
+def test_a_truncate_has_no_row() -> None:
+    found = row(decoder(compiled=True), value("t", None, POS))
+    assert (found.op, found.line) == (TRUNCATE, b"")
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_unchanged_columns_make_a_row_partial(compiled: bool) -> None:
+    decode = decoder(compiled=compiled)
+    for _ in range(2):
+        found = row(decode, value("u", {"id": 1, "paid": True}, POS, unchanged=["note"]))
+        assert found.partial
+        assert found.columns == ("id", "paid")
+
+
+def test_an_event_made_by_debezium_has_its_lsn_for_a_position() -> None:
+    document = orjson.loads(value("u", {"id": 1, "note": "__debezium_unavailable_value"}, POS, lsn=0x1_0000_00FF))
+    del document["cdc"]
+    found = row(decoder(compiled=True), orjson.dumps(document))
+    assert found.pos == b"00000001/000000FF/0000000000"
+    assert found.columns == ("id",)
+    assert found.partial
+
+
+def test_an_event_is_read_by_the_description_of_its_time() -> None:
+    versions = [
+        described(TOPIC, [column("id", "bigint"), column("at", "timestamp(3)")], pos=position(100)),
+        described(TOPIC, [column("id", "bigint"), column("at", "timestamp")], pos=position(200)),
+    ]
+    decode = Decoder(versions)
+    for _ in range(2):
+        for lsn, at in ((50, 1000), (150, 1000), (200, 1_000_000), (250, 1_000_000), (199, 1000)):
+            found = row(decode, value("u", {"id": 1, "at": at}, position(lsn)))
+            assert found.line.startswith(b"1\t1970-01-01 00:00:01\t")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"{", "its value is not JSON"),
+        (b"[]", "its value is not a JSON object"),
+        (value("x", {"id": 1}, POS), "its op is none of c, r, u, d, t"),
+        (value("c", None, POS), "an event c without a row"),
+        (value("c", {"note": "secret"}, POS), "no key column id"),
+        (value("c", {"id": 1, "other": "secret"}, POS), "column other is not described"),
+        (value("c", {"id": "secret"}, POS), "column id: not a whole number"),
+        (value("c", {"id": 1, "picture": "sec ret"}, POS), "column picture: not base64"),
+        (value("c", {"id": 1, "long": -5}, POS), "column long: not a time of day"),
+        (value("c", {"id": 1, "note": "sec\0ret"}, POS), "column note: holds a zero byte"),
+        (value("c", {"id": 1}, "~secret"), "its cdc.pos is no position"),
+    ],
+)
+def test_what_is_no_event_of_the_table_is_refused_by_name_and_without_values(data: bytes, reason: str) -> None:
+    with pytest.raises(RowRefused) as refused:
+        decoder(compiled=True).row(event(data))
+    assert str(refused.value).startswith(f"{TOPIC} [3] at offset 77: ")
+    assert reason in refused.value.reason
+    assert "sec" not in str(refused.value)
+
+
+def converted(json_value: Any, **more: Any) -> str:
+    return converter(column("c", **more))(json_value)
+
+
+def test_forms_that_only_the_general_path_knows() -> None:
+    decimal = {"form": "bytes", "semantic": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": 2}}
+    bits = {"form": "bytes", "semantic": "io.debezium.data.Bits"}
+    variable = {"form": "struct", "semantic": "io.debezium.data.VariableScaleDecimal"}
+    assert converted("kg==", type_="numeric(5,2)", **decimal) == "-1.10"
+    assert converted("9rZPCQ/9zOw7tm+vIccMsg==", type_="numeric", **(decimal | {"parameters": {"scale": 8}})) == (
+        "-123456789012345678901234567890.12345678"
+    )
+    assert converted({"scale": 2, "value": "AU0="}, type_="numeric", **variable) == "3.33"
+    assert converted("AQE=", type_="bit(9)", parameters={"length": 9}, **bits) == "100000001"
+    assert converted("", type_="bit(9)", parameters={"length": 9}, **bits) == "000000000"
+    assert converted("BQ==", type_="bit varying", parameters={"length": 2**31 - 1}, **bits) == "101"
+    assert converted(37_091_106_780_000, type_="interval") == "10303:05:06.780000"
+    assert converted(-36_572_706_000_001, type_="interval") == "-10159:05:06.000001"
+    assert converted([1, None, -3], type_="integer[]") == '{"1",NULL,"-3"}'
+    assert converted(["NULL", 'a"b\\', "", None], type_="text[]") == '{"NULL","a\\"b\\\\","",NULL}'
+    assert converted([], type_="text[]") == "{}"
+    assert converted([17109], type_="date[]") == '{"2016-11-04"}'
+    assert converted("ZmF0", type_="text", form="bytes") == "fat"
+    assert converted(-719_163, type_="date") == "0001-12-31 BC"
+    assert converted(-62_167_219_200_000, type_="timestamp(3)") == "0001-01-01 00:00:00 BC"
+    assert converted("-4712-01-01T00:00:00.000000Z", type_="timestamptz") == "4713-01-01T00:00:00.000000Z BC"
+
+
+def test_a_description_survives_its_topic() -> None:
+    schema = described(TOPIC, [*COLUMNS, column("tags", "text[]")])
+    assert TableSchema.from_bytes(schema.to_bytes()) == schema
