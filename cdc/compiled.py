@@ -47,10 +47,11 @@ class HotModule:
 
     @property
     def stale(self) -> bool:
-        """True when the source, or a declaration beside it, was edited after it was compiled: the binary would win."""
+        """True when the source or its declarations were edited after it was compiled: the binary would win."""
         if self.binary is None:
             return False
-        compiled_from = [self.source, *self.source.parent.glob("*.pxd")]
+        # Not others' declarations: the build knows whom those reach, and their own module is stale then.
+        compiled_from = [file for file in (self.source, self.source.with_suffix(".pxd")) if file.exists()]
         return max(file.stat().st_mtime for file in compiled_from) > self.binary.stat().st_mtime
 
 

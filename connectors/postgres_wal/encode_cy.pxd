@@ -39,7 +39,7 @@ cdef class RowEncoder(TupleReader):
     cdef int row(self, unsigned char* src, int base, bint key_only) except -1
     cdef int column(self, unsigned char* src, int column, Py_ssize_t start, Py_ssize_t stop) except -1
     cdef int tail(
-        self, unsigned long long lsn, long long ordinal, int op, list unchanged, list reselected
+        self, unsigned long long lsn, long long ordinal, int op, list unchanged, list reselected, bint gone
     ) except -1
     cdef bytes deleted(self, unsigned char* src, unsigned long long lsn, long long ordinal, int old_kind)
     cdef Py_ssize_t end_key(self, list out, bytes key, bytes value, list headers) except -1

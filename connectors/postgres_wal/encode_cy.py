@@ -35,7 +35,7 @@ INSERT = cython.declare(cython.int, 73)
 DELETE = cython.declare(cython.int, 68)
 KEY_TUPLE = cython.declare(cython.int, 75)
 
-PARTITION_BY_KEY = cython.declare(object, BY_KEY)  # not looked up for each row
+PARTITION_BY_KEY = cython.declare(cython.int, BY_KEY)  # not looked up for each row
 
 CREATED = cython.declare(cython.int, 99)
 UPDATED = cython.declare(cython.int, 117)
@@ -110,7 +110,7 @@ class RowEncoder(TupleReader):
             ordinal: of the row message in its transaction.
             out: gets the records.
             fill: for unchanged columns, by their place in the relation: the text of their value,
-                or None for NULL.
+                or None for NULL; an empty dict says that the row was looked for and is gone.
 
         Returns:
             bytes of keys and values appended.
@@ -169,7 +169,14 @@ class RowEncoder(TupleReader):
         else:
             writer.constant(b'{"before":null,"after":')
         self.row(src, 0, False)
-        self.tail(lsn, ordinal, op, self.unchanged_names() if self.unchanged else None, reselected)
+        self.tail(
+            lsn,
+            ordinal,
+            op,
+            self.unchanged_names() if self.unchanged else None,
+            reselected,
+            fill is not None and not fill,
+        )
         value: bytes = writer.take()
         if removal is None:
             return self.emit(out, new_key, value, None)
@@ -203,7 +210,7 @@ class RowEncoder(TupleReader):
         writer.reset()
         writer.constant(b'{"before":null,"after":')
         self.row(src, 0, False)
-        self.tail(self.snapshot_lsn, 0, READ, None, None)
+        self.tail(self.snapshot_lsn, 0, READ, None, None, False)
         return self.emit(out, key, writer.take(), None)
 
     def truncate(self, lsn: cython.ulonglong, ordinal: cython.longlong, out: list[Record], partition: int) -> int:
@@ -211,7 +218,7 @@ class RowEncoder(TupleReader):
         writer: ValueWriter = self.writer
         writer.reset()
         writer.constant(b'{"before":null,"after":null')
-        self.tail(lsn, ordinal, TRUNCATED, None, None)
+        self.tail(lsn, ordinal, TRUNCATED, None, None, False)
         value: bytes = writer.take()
         out.append((self.topic, None, value, partition, self.timestamp, None))
         return len(value)
@@ -317,6 +324,7 @@ class RowEncoder(TupleReader):
         op: cython.int,
         unchanged: Names | None,
         reselected: Names | None,
+        gone: cython.bint,
     ) -> cython.int:
         """Everything behind `after`."""
         writer: ValueWriter = self.writer
@@ -333,6 +341,8 @@ class RowEncoder(TupleReader):
         writer.put(34)
         if unchanged:
             writer.constant(b',"unchanged":[' + b",".join(unchanged) + b"]")
+            if gone:
+                writer.constant(b',"gone":true')
         if reselected:
             writer.constant(b',"reselected":[' + b",".join(reselected) + b"]")
         return writer.constant(b"}}")
@@ -346,7 +356,7 @@ class RowEncoder(TupleReader):
         writer.constant(b'{"before":')
         self.row(src, self.width, old_kind == KEY_TUPLE)
         writer.constant(b',"after":null')
-        self.tail(lsn, ordinal, DELETED, None, None)
+        self.tail(lsn, ordinal, DELETED, None, None, False)
         return writer.take()
 
     def end_key(self, out: list[Record], key: bytes, value: bytes, headers: Headers | None) -> cython.Py_ssize_t:

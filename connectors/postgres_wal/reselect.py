@@ -28,6 +28,9 @@ DROPPED = (b"42703", b"42P01")
 Key = tuple[bytes | None, ...]
 Row = dict[int, bytes | None]
 
+GONE: Row = {}
+"""A row that is no longer there: its event says so, and a later one ends it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pending:
@@ -56,7 +59,7 @@ def resolve(
 ) -> None:
     """Replace the records of pending rows by ones with the values that the table has now.
 
-    A row that is gone keeps the event that names its unchanged columns; a later event ends it.
+    A row that is gone is flagged (`cdc.gone`): a later event ends it.
 
     Raises: SourceUnavailable: the table cannot be read now.
     """
@@ -80,10 +83,10 @@ def _resolve_some(
     keys = [tuple(encoder.key_text(row.data, header)) for row in rows]
     columns = sorted({column for row in rows for column in encoder.unchanged_columns(row.data, header)})
     found = _current_values(connection, table, list(dict.fromkeys(keys)), columns, subject)
+    if found is None:
+        return
     for row, key in zip(rows, keys, strict=True):
-        values = found.get(key)
-        if values is None:
-            continue
+        values = found.get(key, GONE)
         again: list[Record] = []
         encoder.begin(row.transaction)
         encoder.encode(row.data, header, row.lsn, row.ordinal, again, values)
@@ -99,8 +102,11 @@ def _current_values(
     keys: Sequence[Key],
     columns: Sequence[int],
     subject: str,
-) -> dict[Key, Row]:
-    """The text of `columns` (indexes into the relation's) for the keys that exist, as pgoutput would send it."""
+) -> dict[Key, Row] | None:
+    """The text of `columns` (indexes into the relation's) for the keys that exist, as pgoutput would send it.
+
+    None: a column or the table was dropped.
+    """
     relation = table.relation
     key = sql.SQL(", ").join(sql.Identifier(name) for name in table.plan.key)
     numbered = iter(range(1, len(keys) * len(table.plan.key) + 1))
@@ -115,7 +121,7 @@ def _current_values(
     result = connection.pgconn.exec_params(query.as_bytes(connection), [part for one in keys for part in one])
     if result.status != ExecStatus.TUPLES_OK:
         if result.error_field(DiagnosticField.SQLSTATE) in DROPPED:
-            return {}
+            return None
         raise SourceUnavailable(f"{subject}: unchanged values of {table.full_name} could not be read")
     width = len(table.plan.key)
     found: dict[Key, Row] = {}

@@ -44,8 +44,8 @@ def test_a_binary_older_than_its_source_is_stale(tmp_path: Path) -> None:
     assert module.stale
 
 
-def test_a_binary_older_than_a_declaration_beside_it_is_stale(tmp_path: Path) -> None:
-    source, binary, declarations = tmp_path / "fast_cy.py", tmp_path / "fast_cy.so", tmp_path / "other_cy.pxd"
+def test_a_binary_older_than_its_declarations_is_stale(tmp_path: Path) -> None:
+    source, binary, declarations = tmp_path / "fast_cy.py", tmp_path / "fast_cy.so", tmp_path / "fast_cy.pxd"
     for file, when in ((source, 1_000), (binary, 2_000), (declarations, 3_000)):
         file.touch()
         os.utime(file, (when, when))

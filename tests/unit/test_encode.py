@@ -238,6 +238,13 @@ def test_some_values_may_be_read_again_and_others_not() -> None:
     }
 
 
+def test_a_row_that_was_gone_when_it_was_read_again_says_so() -> None:
+    of = relation(column("id", "int4", key=True), column("v", "text"))
+    (record,) = encode(encoder(of), update(["1", UNCHANGED]), fill={})
+    assert value(record)["after"] == {"id": 1}
+    assert value(record)["cdc"] == {"pos": "00000016/B374D848/0000000012", "unchanged": ["v"], "gone": True}
+
+
 def test_a_row_all_unchanged_but_for_an_excluded_key_is_still_json() -> None:
     of = relation(column("v", "text"), column("w", "text"))
     (record,) = encode(encoder(of, key=()), update([UNCHANGED, UNCHANGED]))
