@@ -1,0 +1,1 @@
+"""Value and key formats of events; Debezium's JSON is the first."""

@@ -237,6 +237,8 @@ class Reader:
         self._feedback(now)
         if now - self._ticked_at >= self._idle_interval:
             self._ticked_at = now
+            if self.snapshot is not None:
+                structlog.get_logger().info("snapshot", **self.snapshot.progress.as_json())
             # Before an idle position is confirmed: on PostgreSQL 18 a dropped publication is
             # skipped silently, and keepalives go on past its changes.
             end_lsn = self.transactions.position.end_lsn
