@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from cdc.connector import Stopped
+from cdc.errors import SourceUnavailable
 from cdc.event import Batch, Record
 from cdc.formats.debezium_json import Transaction
 from cdc.position import Position
@@ -76,6 +77,8 @@ class Reader:
         self._turn = batch.bytes // 8
         self._idle_interval = idle_interval
         self._feedback_seconds = session_timeout / 3
+        self._silence_seconds = 2 * session_timeout
+        self._heard_at = time.monotonic()
         self._each_tick = each_tick
         self._subject = subject
         self.mailbox = Mailbox(connection.wake)
@@ -152,6 +155,9 @@ class Reader:
                 self._look()
             elif self._connection.wait(self._look()):
                 self._connection.consume()
+                self._heard_at = time.monotonic()
+            else:
+                self._check_silence()
             if self._reached_hold():
                 return
 
@@ -186,6 +192,7 @@ class Reader:
             snapshot.close()
         self._hand_over(ledgers[-1] if ledgers else None)
         self.snapshot = None
+        self._heard_at = time.monotonic()
         transactions.resume()
         structlog.get_logger().info("snapshot done", **snapshot.progress.as_json())
 
@@ -194,6 +201,15 @@ class Reader:
         if self.stopping:
             raise Stopped
         self._feedback(time.monotonic())
+
+    def _check_silence(self) -> None:
+        """Half-open connections: the server was asked for a keepalive and says nothing.
+
+        Raises: SourceUnavailable.
+        """
+        silent = time.monotonic() - self._heard_at
+        if silent > self._silence_seconds:
+            raise SourceUnavailable(f"{self._subject}: the server has been silent for {silent:.0f} s; connecting anew")
 
     def _reached_hold(self) -> bool:
         hold = self.transactions.hold_at
@@ -248,12 +264,14 @@ class Reader:
 
     def _feedback(self, now: float) -> None:
         since = now - self._sent_at
-        if since >= self._feedback_seconds or (self.confirmed > self._sent and since >= CONFIRM_SECONDS):
+        if since >= self._feedback_seconds:
+            self._send(now, ask=True)
+        elif self.confirmed > self._sent and since >= CONFIRM_SECONDS:
             self._send(now)
 
-    def _send(self, now: float) -> None:
+    def _send(self, now: float, *, ask: bool = False) -> None:
         self._sent, self._sent_at = self.confirmed, now
-        self._connection.send_status(self._sent)
+        self._connection.send_status(self._sent, ask=ask)
 
     def _flush(self) -> None:
         if self.transactions.records:
@@ -268,6 +286,7 @@ class Reader:
         while not self.mailbox.offer(batch):
             self._connection.wait(min(1.0, self._feedback_seconds), readable=False)
             self.wait_each_second()
+        self._heard_at = time.monotonic()  # nothing was read meanwhile
 
     def _close_batch(self, ledger: Mapping[str, Any] | None) -> Batch:
         transactions = self.transactions

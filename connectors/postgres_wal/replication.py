@@ -122,11 +122,15 @@ class ReplicationConnection:
         except psycopg.Error as error:
             raise SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}") from error
 
-    def send_status(self, flushed: int) -> None:
-        """Standby status update: everything before `flushed` may be forgotten by the server."""
+    def send_status(self, flushed: int, *, ask: bool = False) -> None:
+        """Standby status update: everything before `flushed` may be forgotten by the server.
+
+        Args:
+            ask: want a keepalive in answer.
+        """
         now = time.time_ns() // 1000
         try:
-            self.pgconn.put_copy_data(standby_status(flushed, flushed, flushed, now, False))
+            self.pgconn.put_copy_data(standby_status(flushed, flushed, flushed, now, ask))
             self.pgconn.flush()
         except psycopg.Error as error:
             raise SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}") from error

@@ -14,7 +14,7 @@ from cdc.settings import Settings
 from .catalog import PRIMARY_KEYS_QUERY, Session, Table, describe_columns, load_types, reading
 from .encode_cy import RowEncoder
 from .pgoutput import Relation
-from .plan import SourceInfo, TablePlan, plan_table
+from .plan import SourceInfo, TablePlan, plan_table, unknown_columns
 from .settings import PostgresWalSettings, TableOptions
 from .types import TypeInfo
 
@@ -116,6 +116,7 @@ class Planner:
         problems: list[Problem] = []
         planned: list[PlannedTable] = []
         for table in tables:
+            problems += self._unknown_columns(table)
             try:
                 one = self.plan(table.relation())
             except ConfigError as error:
@@ -126,6 +127,16 @@ class Planner:
         if problems:
             raise ConfigError(problems)
         return planned
+
+    def _unknown_columns(self, table: Table) -> list[Problem]:
+        """A pattern's options may name columns that only some of its tables have; a table's own may not."""
+        if table.full_name not in self.section.tables:
+            return []
+        path = ("connectors", self.name, "tables", table.full_name)
+        return [
+            self.settings.problem(path, problem.message, problem.suggestion)
+            for problem in unknown_columns(table.relation(), table.options)
+        ]
 
     def _key(self, relation: Relation, options: TableOptions) -> list[str]:
         """The columns of the event key: declared, or the primary key in its own order.
