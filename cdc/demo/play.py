@@ -20,11 +20,11 @@ import psycopg
 from psycopg import sql
 
 from cdc.demo.bridge import Bridge
-from cdc.demo.compare import Comparison, compare
+from cdc.demo.compare import Comparison, Table, compare
 from cdc.demo.probe import Arrival, Probe, percentiles
 from cdc.demo.stage import SERVICES, Stage, stage
 from cdc.demo.view import Frame, View, milliseconds, view
-from cdc.demo.warehouse import PROBE_ORDER, Extent, close_the_books, fill
+from cdc.demo.warehouse import Extent, close_the_books, fill
 from cdc.demo.writers import Writers
 from cdc.errors import CdcError
 
@@ -224,15 +224,25 @@ class _Play:
         return any(arrival.committed < recovered and end > killed for _, killed, recovered in self._kills)
 
     def _services_are_up(self) -> bool:
+        """Whether the workers say so, and every service's table has as many rows, give or take what is under way."""
         connectors, sinks = self._status.get("connectors", {}), self._status.get("sinks", {})
-        if not all(worker["state"] == "streaming" for worker in connectors.values()):
+        if not connectors or any(worker["state"] != "streaming" for worker in connectors.values()):
             return False
-        if not connectors or not all(worker["state"] == "live" for worker in sinks.values()):
+        if any(worker["state"] != "live" or worker["lag_events"] is None for worker in sinks.values()):
             return False
-        with psycopg.connect(self._place.services["billing"]) as connection, suppress(psycopg.errors.UndefinedTable):
-            found = connection.execute("SELECT FROM orders WHERE order_id = %s", [PROBE_ORDER]).fetchone()
-            return found is not None
-        return False
+        return all(self._has_about_all(service, table) for service, table in self._place.tables())
+
+    def _has_about_all(self, service: str, table: Table) -> bool:
+        counts = []
+        for url, name in ((self._place.warehouse, table.source), (self._place.services[service], table.target)):
+            with psycopg.connect(url) as connection:
+                query = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(*name))
+                try:
+                    counts.append(connection.execute(query).fetchone())
+                except psycopg.errors.UndefinedTable:
+                    return False
+        (there,), (here,) = ((count or (0,)) for count in counts)
+        return bool(here >= 0.99 * there)
 
     def _arrived(self, moment: datetime, touched: Mapping[str, int]) -> bool:
         for service, tables in SERVICES.items():

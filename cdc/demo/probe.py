@@ -19,7 +19,7 @@ import psycopg
 
 from cdc.demo.warehouse import PROBE_ORDER
 
-LOOK_EVERY = 0.002
+LOOK_EVERY = 0.004
 """Seconds between two looks while a note is under way: the resolution of what is measured."""
 
 

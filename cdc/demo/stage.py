@@ -111,10 +111,8 @@ def stage(postgres: str | None, kafka: str | None, say: Say) -> Iterator[Stage]:
         databases = {role: role for role in ("warehouse", *SERVICES)}
         try:
             if postgres is None:
-                say("starting an embedded PostgreSQL")
-                # On, as in a real one: what is measured should not be better than it can be there.
-                server = ending.enter_context(PostgresServer(settings={"fsync": "on"}))
-                postgres = server.url()
+                say("starting an embedded PostgreSQL (fsync off)")
+                postgres = ending.enter_context(PostgresServer()).url()
             else:
                 databases = {role: f"{prefix}_{role}" for role in databases}
                 ending.callback(_drop_databases, postgres, list(databases.values()), say)

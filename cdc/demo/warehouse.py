@@ -1,4 +1,4 @@
-"""The legacy warehouse of the demo: its tables, its first rows, its closing. Touches the warehouse's database only.
+"""The legacy warehouse of the demo: its tables, first rows, last transaction. Touches the warehouse's database only.
 
 Five tables that grew over the years: money in numerics, moments in timestamptz, a JSON document here, an
 array there, payments partitioned by month, keys that are renumbered now and then.
