@@ -1,0 +1,173 @@
+"""The bridge from outside: `cdc` commands as processes, their status, log and ends. Touches processes and HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from cdc.testing.sweeper import sweeper
+
+STOP_SECONDS = 10.0
+
+
+def eventually(fact: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Wait for a fact; returns what it answered."""
+    deadline = time.monotonic() + seconds
+    while not (found := fact()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+class Bridge:
+    """One `cdc run` at a time, with a YAML of its own.
+
+    Args:
+        folder: for the YAML and the log.
+        document: the settings.
+        name: of the log, where several bridges share a folder and its settings.
+    """
+
+    def __init__(self, folder: Path, document: Mapping[str, Any], name: str = "bridge") -> None:
+        self.config = folder / "cdc.yaml"
+        self.config.write_text(json.dumps(document))
+        self._log = folder / f"{name}.log"
+        self._log.touch()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pids: set[int] = set()
+        self._from = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.kill()
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def cdc(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+        """Run another `cdc` command with the same settings."""
+        command = [sys.executable, "-m", "cdc.cli", *arguments]
+        return subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=seconds)
+
+    def start(self, *names: str) -> None:
+        """Start `cdc run` in a process group of its own."""
+        assert self._process is None
+        self._from = self._log.stat().st_size
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "cdc.cli", "run", "--listen", "127.0.0.1:0", *names],
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        sweeper.process(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """SIGKILL for the process group; returns when none of its workers is left."""
+        process, self._process = self._running, None
+        workers = list(self.workers(process.pid))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        sweeper.process_ended(process.pid)
+        eventually(lambda: not any(map(_alive, workers)), 10, "the workers of a killed bridge end")
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code. It must end within STOP_SECONDS and leave no worker."""
+        process, self._process = self._running, None
+        workers = list(self.workers(process.pid))
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"the bridge did not stop within {STOP_SECONDS:g} s") from None
+        finally:
+            sweeper.process_ended(process.pid)
+        assert not any(map(_alive, workers))
+        return code
+
+    def workers(self, supervisor: int | None = None, kind: str = "") -> Iterator[int]:
+        """Worker processes, of one kind (`connector`, `sink`) if asked."""
+        parent = self._running.pid if supervisor is None else supervisor
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and _parent(entry) == parent:
+                command = _command(entry)
+                if "cdc.worker" in command and (not kind or kind in command):
+                    yield int(entry.name)
+
+    def status(self) -> dict[str, Any]:
+        """What its HTTP address says; empty while it does not answer."""
+        with self._log.open("rb") as log:
+            log.seek(self._from)
+            address = re.search(rb"http://[\d.]+:\d+/status", log.read())
+        if address is None:
+            return {}
+        try:
+            with urllib.request.urlopen(address[0].decode(), timeout=5) as answer:
+                return dict(json.load(answer))
+        except OSError:
+            return {}
+
+    def connector(self, name: str = "source") -> dict[str, Any]:
+        """The connector's part of the status; empty while there is none."""
+        return dict(self.status().get("connectors", {}).get(name, {}))
+
+    def state(self, name: str = "source") -> str:
+        """The connector's state, `down` while the bridge does not answer."""
+        return str(self.connector(name).get("state", "down"))
+
+    def until(self, *states: str, seconds: float = 60.0) -> str:
+        """Wait until the connector is in one of these states. Fails when it ends up in another for good."""
+
+        def reached() -> str | None:
+            state = self.state()
+            if state in ("gap", "failed") and state not in states:
+                raise AssertionError(f"connector is in {state}: {self.connector().get('error')}")
+            return state if state in states else None
+
+        return str(eventually(reached, seconds, f"connector {' or '.join(states)}; log:\n{self.log[-3000:]}"))
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the bridge was not started"
+        return self._process
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "CDC_CONFIG": str(self.config)}
+
+
+def _parent(entry: Path) -> int | None:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def _command(entry: Path) -> list[str]:
+    try:
+        return (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return []
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -1,0 +1,17 @@
+"""Fixtures of the whole line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cdc.testing.servers import PostgresServer
+from tests.databases import Database, fresh_database
+
+
+@pytest.fixture
+def target(postgres: PostgresServer, prefix: str) -> Iterator[Database]:
+    """The database of a service, which a sink fills."""
+    with fresh_database(postgres, f"{prefix}_service") as fresh:
+        yield fresh

@@ -1,0 +1,170 @@
+"""The whole line for one test: a warehouse under load, its witness, a bridge, a target, and the verdict.
+
+Touches Postgres and Kafka, and starts what the others of this folder start.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from cdc.testing.servers import KafkaServer
+from tests.databases import Database
+from tests.end_to_end import warehouse
+from tests.end_to_end.bridge import Bridge
+from tests.end_to_end.judge import Verdict, judge
+from tests.end_to_end.observed import await_key, events, topics_of
+from tests.end_to_end.truth import Transaction, Witness, number
+from tests.end_to_end.warehouse import AUDIT, ITEMS, TABLES, Table
+
+MARKER = -1
+"""Key of the row that is written last."""
+
+
+class Line:
+    """A warehouse with its rows and witness, and what a bridge needs to know.
+
+    Args:
+        source: an empty database: the warehouse is made in it.
+        target: an empty database for the sink.
+        kafka: the broker.
+        prefix: the bridge's name.
+        items: rows to begin with: about 2.8 times this.
+    """
+
+    def __init__(self, source: Database, target: Database, kafka: KafkaServer, prefix: str, items: int) -> None:
+        self.source, self.target, self.kafka, self.prefix = source, target, kafka, prefix
+        with source.connect() as connection:
+            warehouse.create(connection)
+            self.witness = Witness(source.url(), f"{prefix}_witness", warehouse.ROOTS)
+            warehouse.fill(connection, items)
+
+    def settings(self, *, batch_rows: int = 500, session_timeout: str = "10s", workers: int = 2) -> dict[str, Any]:
+        """The YAML: a connector for all tables, a sink for those with a key."""
+        return {
+            "name": self.prefix,
+            "kafka": {"bootstrap_servers": self.kafka.bootstrap_servers},
+            "databases": {"warehouse": {"url": self.source.url()}, "service": {"url": self.target.url()}},
+            "topics": {
+                "defaults": {"partitions": 3, "replication_factor": 1},
+                self.topic(AUDIT): {"cleanup_policy": "delete"},
+            },
+            "connectors": {
+                "source": {
+                    "type": "postgres_wal",
+                    "database": "warehouse",
+                    "tables": ["public.*", "sales.*"],
+                    "snapshot_readers": 2,
+                    "batch": {"rows": batch_rows},
+                    "idle_interval": "1s",
+                    "session_timeout": session_timeout,
+                }
+            },
+            "sinks": {
+                "copy": {
+                    "type": "postgres",
+                    "database": "service",
+                    "topics": [self.topic(table) for table in TABLES if table.key],
+                    "workers": workers,
+                }
+            },
+        }
+
+    def topic(self, table: Table) -> str:
+        return f"{self.prefix}.{table.name}"
+
+    def finish(self, bridge: Bridge, seconds: float = 120.0) -> list[str]:
+        """Commit a last transaction, wait until it is on its topic and until the sink has it and all the rest.
+
+        Returns: how source and target differ in the end; empty when they are equal.
+        """
+        with self.source.connect() as connection, connection.transaction():
+            connection.execute("INSERT INTO audit (who) VALUES ('the end')")
+            connection.execute("INSERT INTO items (id, name) VALUES (%s, 'the end')", [MARKER])
+        await_key(self.kafka.bootstrap_servers, self.topic(ITEMS), {"id": MARKER}, seconds)
+        deadline = time.monotonic() + seconds
+        while self.unequal():
+            sink = bridge.status()["sinks"]["copy"]
+            if sink["state"] in ("gap", "failed"):
+                return [f"the sink is in {sink['state']}: {sink['error']}", *self.unequal()]
+            if time.monotonic() > deadline:
+                return [f"not equal within {seconds:g} s; the sink is in {sink['state']}", *self.unequal()]
+        return []
+
+    def _has_marker(self) -> bool:
+        try:
+            return bool(self.target.rows(f"SELECT 1 FROM items WHERE id = {MARKER}"))
+        except psycopg.errors.UndefinedTable:
+            return False
+
+    def unequal(self) -> list[str]:
+        """Differences between source and target, row by row; none where all is equal."""
+        if not self._has_marker():
+            return ["the last row has not come"]
+        found: list[str] = []
+        for table in TABLES:
+            if table.key:
+                source, target = (self._rows(database, table) for database in (self.source, self.target))
+                found += [f"{table.name}: missing {row}" for row in source - target]
+                found += [f"{table.name}: extra {row}" for row in target - source]
+        return found
+
+    def _rows(self, database: Database, table: Table) -> set[tuple[Any, ...]]:
+        schema, name = table.name.split(".")
+        with self.source.connect() as connection:
+            columns = [
+                column
+                for (column,) in connection.execute(
+                    "SELECT column_name FROM information_schema.columns WHERE table_schema = %s AND table_name = %s",
+                    [schema, name],
+                )
+            ]
+        # The sink puts every table into its one schema.
+        place = sql.Identifier(schema, name) if database is self.source else sql.Identifier("public", name)
+        query = sql.SQL("SELECT {} FROM {}").format(
+            sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column)) for column in columns), place
+        )
+        with database.connect(options="-c timezone=UTC") as connection:
+            return set(connection.execute(query).fetchall())
+
+    def transactions(self) -> list[Transaction]:
+        return self.witness.transactions()
+
+    def start(self) -> int:
+        """LSN where the connector's slot begins, as the server's log tells it."""
+        slot = self.source.rows(
+            "SELECT slot_name FROM pg_replication_slots WHERE plugin = 'pgoutput' AND database = current_database()"
+        )[0][0]
+        return slot_start(self.source.server.log.read_text(errors="replace"), slot)
+
+    def verdict(self, transactions: Sequence[Transaction]) -> Verdict:
+        """Read all topics and compare. The bridge must be stopped."""
+        topics = topics_of(self.kafka.bootstrap_servers, self.prefix)
+        found = events(self.kafka.bootstrap_servers, topics)
+        types: Mapping[str, Mapping[str, str]] = self.witness.types
+        topic_of = {table.name: self.topic(table) for table in TABLES}
+        return judge(transactions, self.start(), found, TABLES, types, topic_of)
+
+
+_LOGGED = re.compile(r"\[(\d+)\] (LOG|STATEMENT): +(.*)")
+_CONSISTENT = "logical decoding found consistent point at "
+
+
+def slot_start(log: str, slot: str) -> int:
+    """Where the newest permanent slot of that name begins."""
+    last_of: dict[str, str] = {}
+    made: str | None = None
+    for process, kind, text in _LOGGED.findall(log):
+        if kind == "LOG":
+            last_of[process] = text
+        elif text.startswith(f'CREATE_REPLICATION_SLOT "{slot}" LOGICAL') and last_of.get(process, "").startswith(
+            _CONSISTENT
+        ):
+            made = last_of[process].removeprefix(_CONSISTENT)
+    assert made, f"the server's log does not tell of slot {slot}"
+    return number(made)

@@ -1,0 +1,260 @@
+"""A seeded load: concurrent sessions that do to the tables whatever may be done to them. Touches Postgres.
+
+Sessions insert, update, delete, change keys, copy, roll back to savepoints and altogether,
+write several tables in one transaction, and keep some transactions open while others commit.
+What is rolled back carries the text `NEVER`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+import psycopg
+
+from tests.end_to_end.warehouse import REGIONS, body
+
+NEVER: Final = "never committed"
+
+REFUSALS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation)
+"""What any program that writes beside others must be ready for."""
+
+Cursor = psycopg.Cursor[Any]
+
+
+class Load:
+    """Sessions that write until they are stopped.
+
+    Args:
+        url: of the database, its tables made and filled.
+        seed: of every choice; the interleaving of the sessions is the server's.
+        sessions: how many.
+        pause: mean seconds between a session's transactions.
+        linger: the longest a transaction is kept open, seconds.
+    """
+
+    def __init__(self, url: str, seed: int, *, sessions: int = 5, pause: float = 0.04, linger: float = 4.0) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self._failures: list[BaseException] = []
+        self.tally: Counter[str] = Counter()
+        self._threads = [
+            threading.Thread(target=self._session, args=(Random(f"{seed}/{number}"), pause, linger), daemon=True)
+            for number in range(sessions)
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Let every session end its transaction. Raises what a session failed with."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._failures:
+            raise self._failures[0]
+
+    def _session(self, rng: Random, pause: float, linger: float) -> None:
+        try:
+            with psycopg.connect(self._url, cursor_factory=psycopg.ClientCursor) as connection:
+                while not self._stop.wait(rng.expovariate(1 / pause)):
+                    try:
+                        self._transaction(connection, rng, linger)
+                    except REFUSALS:
+                        connection.rollback()
+                        self.tally["refused"] += 1
+        except BaseException as error:
+            self._failures.append(error)
+
+    def _transaction(self, connection: psycopg.Connection[Any], rng: Random, linger: float) -> None:
+        actions = rng.choices(ACTIONS, k=rng.choice((1, 1, 1, 2, 4)))
+        with connection.cursor() as cursor:
+            for action in actions:
+                action(cursor, rng)
+            if rng.random() < 0.1:
+                _never(cursor, rng)
+                connection.rollback()
+                self.tally["rolled back"] += 1
+                return
+            if rng.random() < 0.02:
+                self._stop.wait(rng.uniform(linger / 4, linger))
+                self.tally["kept open"] += 1
+            connection.commit()
+        self.tally["committed"] += 1
+        self.tally.update(action.__name__ for action in actions)
+
+
+def add(cursor: Cursor, rng: Random) -> None:
+    for _ in range(rng.randint(1, 5)):
+        cursor.execute(
+            "INSERT INTO items VALUES (nextval('ids'), %s, %s, %s, %s, %s)",
+            [f"new {rng.random()}", rng.randint(0, 10**8) / 100, rng.random() < 0.5, _words(rng), "2024-02-29"],
+        )
+
+
+def change(cursor: Cursor, rng: Random) -> None:
+    cursor.execute(
+        f"UPDATE items SET price = price + 1, note = %s, version = DEFAULT WHERE {_some('items', rng, 'id')}",
+        [_words(rng)],
+    )
+
+
+def pay(cursor: Cursor, rng: Random) -> None:
+    """Two rows of full identity, a line in the table without key."""
+    cursor.execute(
+        "UPDATE accounts SET balance = balance - %s, tags = tags || %s::text, version = DEFAULT "
+        f"WHERE {_some('accounts', rng, 'id', 2)}",
+        [rng.randint(1, 99), rng.choice("xyz")],
+    )
+    cursor.execute("INSERT INTO audit VALUES ('pay', %s, clock_timestamp())", [_words(rng)])
+
+
+def rewrite(cursor: Cursor, rng: Random) -> None:
+    """Rows with values out of line: mostly left as they are, sometimes replaced, sometimes NULL."""
+    for table in ("docs", "sheets"):
+        some = _some(table, rng, "id", 2)
+        if rng.random() < 0.7:
+            cursor.execute(f"UPDATE {table} SET title = %s, version = DEFAULT WHERE {some}", [_words(rng)])
+        else:
+            new = None if rng.random() < 0.2 else body(rng)
+            cursor.execute(f"UPDATE {table} SET body = %s, version = DEFAULT WHERE {some}", [new])
+
+
+def delete(cursor: Cursor, rng: Random) -> None:
+    table, *key = rng.choice(
+        (("items", "id"), ("sales.lines", "line_no, order_id"), ("docs", "id"), ("accounts", "id"))
+    )
+    cursor.execute(f"DELETE FROM {table} WHERE {_some(table, rng, key[0])}")
+
+
+def bring_back(cursor: Cursor, rng: Random) -> None:
+    """Rows under low keys, which were there before or are there now."""
+    at = rng.randint(1, 60)
+    cursor.execute(
+        "INSERT INTO items (id, name) SELECT i, 'again' FROM generate_series(%s, %s) i ON CONFLICT DO NOTHING",
+        [at, at + 3],
+    )
+    cursor.execute("INSERT INTO docs VALUES (%s, 'again', %s) ON CONFLICT DO NOTHING", [at % 20 + 1, body(rng)])
+
+
+def move(cursor: Cursor, rng: Random) -> None:
+    """Key changes, of one key column or the other, of rows with values out of line, and across partitions."""
+    for table, change in rng.sample(
+        [
+            ("items", "id = nextval('ids')"),
+            ("accounts", "id = nextval('ids')"),
+            ("docs", "id = nextval('ids')"),
+            ("sheets", "id = nextval('ids')"),
+            ("sales.lines", "line_no = line_no + 10"),
+            ("sales.lines", "order_id = nextval('ids'), quantity = quantity + 1"),
+            ("sales.visits", f"region = '{rng.choice(REGIONS)}'"),
+        ],
+        2,
+    ):
+        key = {"sales.lines": "line_no, order_id", "sales.visits": "region, id"}.get(table, "id")
+        cursor.execute(f"UPDATE {table} SET {change}, version = DEFAULT WHERE {_some(table, rng, key)}")
+
+
+def take_place(cursor: Cursor, rng: Random) -> None:
+    """One row goes, another takes its key, in one transaction."""
+    cursor.execute(f"DELETE FROM items WHERE {_some('items', rng, 'id')} RETURNING id")
+    for (gone,) in cursor.fetchall():
+        some = _some("items", rng, "id")
+        cursor.execute(f"UPDATE items SET id = %s, version = DEFAULT WHERE {some} AND id <> %s", [gone, gone])
+
+
+def to_and_fro(cursor: Cursor, rng: Random) -> None:
+    """The same key inserted, changed and deleted again and again in one transaction."""
+    cursor.execute("SELECT nextval('ids')")
+    (key,) = cursor.fetchone() or (0,)
+    for _ in range(rng.randint(1, 3)):
+        cursor.execute("INSERT INTO items (id, name) VALUES (%s, 'short')", [key])
+        cursor.execute("UPDATE items SET name = 'lived', version = DEFAULT WHERE id = %s", [key])
+        cursor.execute("DELETE FROM items WHERE id = %s", [key])
+
+
+def order(cursor: Cursor, rng: Random) -> None:
+    """Several tables in one transaction."""
+    cursor.execute("SELECT nextval('ids')")
+    (number,) = cursor.fetchone() or (0,)
+    lines = rng.randint(1, 6)
+    cursor.execute(
+        "INSERT INTO sales.lines SELECT %s, 1, i, jsonb_build_object('o', %s::text) FROM generate_series(1, %s) i",
+        [number, _words(rng), lines],
+    )
+    cursor.execute(
+        "INSERT INTO sales.visits VALUES (%s, %s, %s)", [number, rng.choice((*REGIONS, "africa")), _words(rng)]
+    )
+    cursor.execute("INSERT INTO accounts VALUES (%s, %s, %s, '{}', now())", [number, _words(rng), lines])
+    cursor.execute("INSERT INTO audit VALUES ('order', %s, now())", [_words(rng)])
+
+
+def copy(cursor: Cursor, rng: Random) -> None:
+    """Rows that share one LSN."""
+    count = rng.randint(5, 80)
+    cursor.execute("SELECT nextval('ids'), setval('ids', currval('ids') + %s)", [count])
+    (first, _) = cursor.fetchone() or (0, 0)
+    with cursor.copy("COPY items (id, name, price) FROM STDIN") as rows:
+        for number in range(count):
+            rows.write_row((first + number, f"copied {rng.random()}", number))
+    if rng.random() < 0.5:
+        with cursor.copy("COPY audit (who, what) FROM STDIN") as rows:
+            for _ in range(count):
+                rows.write_row(("copy", _words(rng)))
+
+
+def tidy(cursor: Cursor, rng: Random) -> None:
+    """Updates and deletes in the table without key."""
+    chosen = f"SELECT ctid FROM audit ORDER BY version OFFSET {rng.randint(0, 50)} LIMIT 2 FOR UPDATE SKIP LOCKED"
+    some = f"ctid = ANY (ARRAY({chosen}))"
+    if rng.random() < 0.5:
+        cursor.execute(f"DELETE FROM audit WHERE {some}")
+    else:
+        cursor.execute(f"UPDATE audit SET what = %s, version = DEFAULT WHERE {some}", [_words(rng)])
+
+
+def savepoints(cursor: Cursor, rng: Random) -> None:
+    add(cursor, rng)
+    cursor.execute("SAVEPOINT one")
+    _never(cursor, rng)
+    cursor.execute("SAVEPOINT two")
+    _never(cursor, rng)
+    cursor.execute("RELEASE two")
+    cursor.execute("ROLLBACK TO one")
+    cursor.execute("SAVEPOINT three")
+    change(cursor, rng)
+    cursor.execute("RELEASE three")
+    pay(cursor, rng)
+
+
+ACTIONS: list[Callable[[Cursor, Random], None]] = [
+    add, change, pay, rewrite, delete, bring_back, move, take_place, to_and_fro, order, copy, tidy, savepoints,
+]  # fmt: skip
+
+
+def _never(cursor: Cursor, rng: Random) -> None:
+    cursor.execute("INSERT INTO items (id, name) VALUES (nextval('ids'), %s)", [NEVER])
+    cursor.execute(f"UPDATE items SET name = %s WHERE {_some('items', rng, 'id')}", [NEVER])
+    cursor.execute("INSERT INTO audit (who, what) VALUES ('never', %s)", [NEVER])
+    cursor.execute(f"UPDATE docs SET title = %s WHERE {_some('docs', rng, 'id')}", [NEVER])
+
+
+def _some(table: str, rng: Random, key: str, count: int = 1) -> str:
+    """A condition for a few rows that nobody else has locked: often the same low keys, for long histories."""
+    if key == "id":
+        floor = f"id >= {rng.randint(1, 60) if rng.random() < 0.4 else rng.randint(1, 3000)}"
+    else:
+        column = {"sales.lines": "order_id", "sales.visits": "id"}[table]
+        floor = f"{column} >= {rng.randint(1, 30) if rng.random() < 0.4 else rng.randint(1, 3000)}"
+    return f"({key}) IN (SELECT {key} FROM {table} WHERE {floor} ORDER BY {key} LIMIT {count} FOR UPDATE SKIP LOCKED)"
+
+
+def _words(rng: Random) -> str:
+    return " ".join(
+        rng.choice(("plain", "it's", '"quoted"', "back\\slash", "tab\there", "žluťoučký", "🙂", "null"))
+        for _ in range(3)
+    )
