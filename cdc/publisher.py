@@ -53,7 +53,7 @@ PRODUCER_PROPERTIES: dict[str, Any] = {
 
 TUNABLE_PROPERTIES: dict[str, Any] = {
     "compression.type": "lz4",
-    "linger.ms": 5,
+    "linger.ms": 20,  # a commit does not wait for it
     "queue.buffering.max.messages": 500_000,
     "queue.buffering.max.kbytes": 32_768,
 }

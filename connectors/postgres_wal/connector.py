@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -202,7 +203,7 @@ class PostgresWalConnector:
         if slot.find_slot(source.session, self._slot, self._subject) is not None:
             if not section.create:
                 raise Refused(f"{self._subject}: slot {self._slot} is of a start that was not finished; drop it")
-            slot.drop_slot(connection, self._slot)
+            slot.drop_slot(connection, self._slot, each_second=self._check_stop)
         origin = self._publish()
         if not section.create:
             raise SourceError(f"{self._subject}: slot {self._slot} is missing and `create` is false")
@@ -281,7 +282,8 @@ class PostgresWalConnector:
         """
         exporter = self._connect_replication()
         try:
-            name = f"{self._slot[:50]}_snapshot"
+            # A name of its own each time: the server may still be making a killed copy's.
+            name = f"{self._slot[:46]}_snapshot_{secrets.token_hex(3)}"
             lsn, exported = slot.create_slot(
                 exporter, self._source.session, name, self._subject, temporary=True, each_second=reader.wait_each_second
             )

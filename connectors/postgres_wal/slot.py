@@ -132,9 +132,9 @@ def create_slot(
     return parse_lsn(str(consistent_point)), str(snapshot)
 
 
-def drop_slot(connection: ReplicationConnection, name: str) -> None:
-    """Drop the slot; waits until it is free."""
-    connection.execute(f"DROP_REPLICATION_SLOT {sql.Identifier(name).as_string()} WAIT")
+def drop_slot(connection: ReplicationConnection, name: str, *, each_second: Callable[[], None]) -> None:
+    """Drop the slot; waits until it is free. `each_second` is called meanwhile; it may raise to give up."""
+    connection.execute(f"DROP_REPLICATION_SLOT {sql.Identifier(name).as_string()} WAIT", each_second)
 
 
 def start_replication(connection: ReplicationConnection, slot: str, position: int, publication: str) -> None:
