@@ -48,6 +48,9 @@ _PROPERTIES: Final[Mapping[str, Any]] = {
 }
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
+    # How long the partitions of a killed member rest; librdkafka's own thread sends the heartbeats.
+    "session.timeout.ms": 6_000,
+    "heartbeat.interval.ms": 2_000,
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 8_192,
     # Compressed bytes; in memory they are ten times as many.
@@ -104,9 +107,11 @@ class EventConsumer:
         settings: the bridge's settings.
         name: the sink's name.
         section: the sink's section.
+        member: a name of its own in the group, kept over restarts (static membership, KIP-345): a member
+            that was killed gets its partitions back when it returns, not when its session ends.
     """
 
-    def __init__(self, settings: Settings, name: str, section: SinkSettings) -> None:
+    def __init__(self, settings: Settings, name: str, section: SinkSettings, member: str | None = None) -> None:
         self.group = names.group_id(settings.name, name)
         self._limits: SinkBatchSettings = section.batch
         self._subscription = [subscription(topic) for topic in section.topics]
@@ -130,6 +135,7 @@ class EventConsumer:
                     **{key: value for key, value in _DEFAULTS.items() if key not in settings.kafka.properties},
                     **_PROPERTIES,
                     "group.id": self.group,
+                    **({"group.instance.id": member} if member else {}),
                     "topic.blacklist": rf"^{own}\.cdc\.,^{own}\.transaction$",
                     "error_cb": self._note_error,
                 },
@@ -161,9 +167,9 @@ class EventConsumer:
         """The target has these partitions up to here. Kafka is told now and then; nothing depends on it."""
         self._applied = offsets
 
-    def end_at_assignment(self, partition: TopicPartition) -> Offset:
-        """The partition's high watermark when it was assigned."""
-        return self._ends.get(partition, 0)
+    def end_at_assignment(self, partition: TopicPartition) -> Offset | None:
+        """The partition's high watermark when it was assigned; None while it is being asked for."""
+        return self._ends.get(partition)
 
     def lag(self, partition: TopicPartition, applied: Offset) -> int:
         """Records from `applied` to the partition's end as last heard, without asking.

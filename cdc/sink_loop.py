@@ -15,7 +15,13 @@ from cdc.sink_progress import Progress
 
 
 def run_sink(
-    settings: Settings, name: str, sink: Sink, stop: threading.Event, report: Callable[[dict[str, Any]], None]
+    settings: Settings,
+    name: str,
+    sink: Sink,
+    stop: threading.Event,
+    report: Callable[[dict[str, Any]], None],
+    *,
+    member: str | None = None,
 ) -> None:
     """Consume and apply, as one member of the sink's group, until `stop` is set.
 
@@ -24,6 +30,7 @@ def run_sink(
         sink: writes the target; closed in the end.
         stop: ends the loop behind the batch that is being applied.
         report: is given the member's status after each step, and when there is nothing to do.
+        member: of the group; the one that comes back under the same name gets its partitions at once.
 
     Raises:
         CdcError: the worker starts over when it is `retriable`; the way back is the same as
@@ -31,7 +38,7 @@ def run_sink(
     """
     section = settings.sinks[name]
     dead_letters = DeadLetters(settings, name) if section.on_refused == "dead_letter" else None
-    consumer = EventConsumer(settings, name, section)
+    consumer = EventConsumer(settings, name, section, member)
     progress = Progress(consumer.lag, consumer.end_at_assignment)
     try:
         for task in consumer.tasks(stop):

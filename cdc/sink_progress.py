@@ -21,14 +21,14 @@ class Progress:
 
     Args:
         lag: (partition, next offset) → events behind that are there already.
-        end: a partition's end when it was assigned.
+        end: a partition's end when it was assigned, None while that is not known.
         clock: seconds since the epoch.
     """
 
     def __init__(
         self,
         lag: Callable[[TopicPartition, Offset], int],
-        end: Callable[[TopicPartition], Offset],
+        end: Callable[[TopicPartition], Offset | None],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._lag, self._end, self._clock = lag, end, clock
@@ -68,7 +68,8 @@ class Progress:
         """state, events, rate (events/s), lag_events, lag_seconds, partitions."""
         now = self._clock()
         lags = {partition: self._lag(partition, offset) for partition, offset in self._next.items()}
-        self._behind = {p for p in self._behind if lags[p] > 0 and self._next[p] < self._end(p)}
+        ends = {partition: self._end(partition) for partition in self._behind}
+        self._behind = {p for p, end in ends.items() if end is None or (lags[p] > 0 and self._next[p] < end)}
         events_behind = sum(lags.values())
         seconds_behind = max(0.0, now - self._newest) if events_behind and self._newest else 0.0
         live = not self._behind and seconds_behind <= SMALL_LAG_SECONDS

@@ -53,13 +53,16 @@ class Reporter:
         self._pipe.send_last({**self._last, "ended": True, "state": state, "error": error})
 
 
-def run(kind: str, name: str, config: str | None, reporter: Reporter) -> int:
+def run(kind: str, name: str, member: str, config: str | None, reporter: Reporter) -> int:
     """Run one worker until it has finished, was asked to stop, or failed. Returns the exit code."""
     stop = Stop()
     hold_on(stop)
     reporter.report({"state": "starting"})
     try:
-        _run_connector(name, config, stop, reporter) if kind == "connector" else _run_sink(name, config, stop, reporter)
+        if kind == "connector":
+            _run_connector(name, config, stop, reporter)
+        else:
+            _run_sink(name, member, config, stop, reporter)
     except Exception as error:
         told = describe(error)
         if told["type"] == "InternalError" and logs.debugging():
@@ -122,7 +125,7 @@ def _run_connector(name: str, config: str | None, stop: Stop, reporter: Reporter
         watcher.join(timeout=REPORT_SECONDS)
 
 
-def _run_sink(name: str, config: str | None, stop: Stop, reporter: Reporter) -> None:
+def _run_sink(name: str, member: str, config: str | None, stop: Stop, reporter: Reporter) -> None:
     from cdc.config import load
     from cdc.plugins import sink_plugins
     from cdc.sink_loop import run_sink
@@ -130,7 +133,7 @@ def _run_sink(name: str, config: str | None, stop: Stop, reporter: Reporter) -> 
     settings = load(config)
     section = settings.sinks[name]
     sink = sink_plugins()[section.type].create(settings, name, section)
-    run_sink(settings, name, sink, stop.event, reporter.report)
+    run_sink(settings, name, sink, stop.event, reporter.report, member=member)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,10 +142,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("name")
     parser.add_argument("--config")
     parser.add_argument("--member", type=int, default=0)
+    parser.add_argument("--instance", required=True)
     parser.add_argument("--report-fd", type=int, required=True)
     chosen = parser.parse_args(arguments)
     logs.configure({chosen.kind: chosen.name, **({"member": chosen.member} if chosen.kind == "sink" else {})})
-    return run(chosen.kind, chosen.name, chosen.config, Reporter(ReportPipe(chosen.report_fd)))
+    member = f"{chosen.instance}-{chosen.member}"
+    return run(chosen.kind, chosen.name, member, chosen.config, Reporter(ReportPipe(chosen.report_fd)))
 
 
 if __name__ == "__main__":

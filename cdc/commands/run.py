@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -36,7 +38,10 @@ def run(names: Names = None, config: Config = None, listen: Listen = None) -> No
     settings = load(config)
     tasks = tasks_of(settings, names or [])
     host, port = settings.server.address() if listen is None else _loopback(listen)
-    command = [sys.executable, "-m", "cdc.worker", *(["--config", str(config)] if config else [])]
+    # The same for the same bridge started again on this machine, another for another one beside it.
+    instance = f"{socket.gethostname()}-{port or os.getpid()}"
+    command = [sys.executable, "-m", "cdc.worker", "--instance", instance]
+    command += ["--config", str(config)] if config else []
     supervisor = Supervisor(tasks, command)
     server = Server(host, port, supervisor.status)
     for number in (signal.SIGTERM, signal.SIGINT):
