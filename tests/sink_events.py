@@ -21,6 +21,7 @@ def value(
     *,
     before: Mapping[str, Any] | None = None,
     unchanged: Sequence[str] = (),
+    gone: bool = False,
     lsn: int = 28276152,
 ) -> bytes:
     """An event's value; about 400 bytes more than its row."""
@@ -46,6 +47,8 @@ def value(
     ours: dict[str, Any] = {"pos": pos}
     if unchanged:
         ours["unchanged"] = list(unchanged)
+        if gone:
+            ours["gone"] = True
     times = {"ts_ms": ts, "ts_us": ts * 1000, "ts_ns": ts * 1_000_000}
     return orjson.dumps(
         {"before": before, "after": after, "source": source, "transaction": None, "op": op, **times, "cdc": ours}

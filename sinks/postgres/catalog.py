@@ -105,7 +105,7 @@ def make_fit(connection: Connection, target: Target, *, create: bool) -> None:
     except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
         raise SinkError(
             f"target table {target.full_name} cannot be made to fit: {type(error).__name__} ({error.sqlstate})",
-            hint=_for_owner(statements),
+            hint=_for_owner(statements) + _or_grant(connection, target.schema),
         ) from None
 
 
@@ -126,9 +126,16 @@ def create_offsets(connection: Connection, schema: str, definition: sql.Composed
     except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
         raise SinkError(
             f"target table {schema}.cdc_offsets cannot be created: {type(error).__name__} ({error.sqlstate})",
-            hint=_for_owner([definition]),
+            hint=_for_owner([definition]) + _or_grant(connection, schema),
         ) from None
 
 
 def _for_owner(statements: Sequence[sql.Composed]) -> str:
     return "let the owner run: " + " ".join(f"{text(statement)};" for statement in statements)
+
+
+def _or_grant(connection: Connection, schema: str) -> str:
+    grant = sql.SQL("GRANT USAGE, CREATE ON SCHEMA {} TO {}").format(
+        sql.Identifier(schema), sql.Identifier(connection.info.user)
+    )
+    return f" Or let the sink do it: {text(grant)};"

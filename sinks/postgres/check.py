@@ -36,21 +36,22 @@ def check(settings: Settings, name: str, section: PostgresSinkSettings) -> Itera
             yield from _rights(connection, subject, section)
             yield from _tables(connection, subject, settings, section)
     except psycopg.Error as error:
-        yield Finding("error", f"{subject}: database", translated(error, masked(database.url)).message)
+        told = translated(error, masked(database.url))
+        yield Finding("error", f"{subject}: database", told.message, told.hint)
 
 
 def _rights(connection: Connection, subject: str, section: PostgresSinkSettings) -> Iterator[Finding]:
     schema = section.target_schema
     found = connection.execute(
-        "SELECT current_user::text, current_database()::text, has_database_privilege(current_database(), 'TEMPORARY'), "
+        "SELECT current_user::text, current_database()::text, "
         "(SELECT has_schema_privilege(oid, 'USAGE') AND (NOT %s OR has_schema_privilege(oid, 'CREATE')) "
         "FROM pg_namespace WHERE nspname = %s)",
         [section.create, schema],
     ).fetchone()
     assert found is not None
-    role, database, temporary, usable = found
+    role, database, usable = found
     user = sql.Identifier(role)
-    if not temporary:
+    if not _may_create_temporary_tables(connection):
         grant = sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(sql.Identifier(database), user)
         yield _missing(f"{subject}: temporary tables", f"role {role} may not create them", grant)
     if usable is None:
@@ -79,6 +80,9 @@ def _tables(
         return
     finally:
         reader.close()
+    if not _may_create_temporary_tables(connection):
+        yield Finding("note", f"{subject}: tables", "not looked at, as temporary tables are needed for that")
+        return
     described = [topic for topic in reader.topics() if patterns.matching(section.topics, topic)]
     if not described:
         yield Finding("note", f"{subject}: tables", "none is described yet; a connector does that when it starts")
@@ -107,6 +111,10 @@ def _table(connection: Connection, subject: str, target: Target, section: Postgr
         yield from _writable(connection, subject, target.schema, target.name, sql.Identifier(role[0]))
     if not statements:
         yield Finding("ok", subject, f"fits {target.topic}")
+
+
+def _may_create_temporary_tables(connection: Connection) -> bool:
+    return connection.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')").fetchone() == (True,)
 
 
 def _owned(connection: Connection, target: Target) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -36,6 +37,16 @@ UNAVAILABLE: Final = "__debezium_unavailable_value"
 """What Debezium itself writes for a TOAST value it was not sent."""
 
 
+class Wholeness(IntEnum):
+    """Whether an event has all of its row; the target keeps what it leaves out."""
+
+    WHOLE = 0
+    PARTIAL = 1
+    """Unchanged columns are left out."""
+    GONE = 2
+    """… and when they were looked for the row was gone: a later event ends it."""
+
+
 class Row(NamedTuple):
     """What an event does to a row.
 
@@ -45,9 +56,7 @@ class Row(NamedTuple):
         pos: its position; `AFTER_ALL` for a tombstone.
         columns: the names of the fields of `line`; of a delete by key, the key's.
         line: COPY text: the fields and then `pos`; b"" for a truncate.
-        partial: the event left unchanged columns out; the target keeps theirs.
-        gone: the source no longer had the row when those columns were looked for; if the target
-            does not have it either, the event may be left out, since a later one ends the row.
+        wholeness: whether the event left unchanged columns out.
     """
 
     event: Event
@@ -55,8 +64,7 @@ class Row(NamedTuple):
     pos: bytes
     columns: tuple[str, ...]
     line: bytes
-    partial: bool
-    gone: bool = False
+    wholeness: Wholeness = Wholeness.WHOLE
 
 
 class Decoder:
@@ -120,7 +128,7 @@ class _Form:
                 op, pos, line, unchanged = found
                 if line is not None:
                     if op in _WITH_ROW:
-                        return Row(event, op, pos, columns, line, len(unchanged) > 2)
+                        return Row(event, op, pos, columns, line, _wholeness(unchanged))
                 elif op == DELETE and self._key:
                     return self._deleted(event, pos)
                 break
@@ -132,28 +140,27 @@ class _Form:
         fields = self._key_plan.row(event.key) if self._key_plan else None
         if fields is None:
             fields = b"\t".join(self._fields(event, _document(event, event.key, "key"), self._key))
-        return Row(event, DELETE, pos, self._key, b"%b\t%b" % (fields, pos), False)
+        return Row(event, DELETE, pos, self._key, b"%b\t%b" % (fields, pos))
 
     def _general(self, event: Event, value: bytes) -> Row:
         document = _document(event, value, "value")
         op, pos = _operation(event, document), _position(event, document)
         if op == TRUNCATE:
-            return Row(event, op, pos, (), b"", False)
+            return Row(event, op, pos, (), b"")
         if op == DELETE and self._key:
             return self._deleted(event, pos)
         image = document.get("before" if op == DELETE else "after")
         if not isinstance(image, dict):
             raise refused(event, f"an event {chr(op)} without a row")
-        unchanged: Any = document["cdc"].get("unchanged") if isinstance(document.get("cdc"), dict) else None
-        if "cdc" not in document:
-            unchanged = [name for name, field in image.items() if field == UNAVAILABLE]
+        ours = document.get("cdc")
+        if not isinstance(ours, dict):
+            ours = {"unchanged": [name for name, field in image.items() if field == UNAVAILABLE]}
             image = {name: field for name, field in image.items() if field != UNAVAILABLE}
         columns = tuple(image)
         line = b"\t".join([*self._fields(event, image, columns), pos])
         self._learn(columns)
-        return Row(
-            event, op, pos, columns, line, bool(unchanged), bool(unchanged) and "gone" in document.get("cdc", ())
-        )
+        partial = Wholeness.GONE if ours.get("gone") is True else Wholeness.PARTIAL
+        return Row(event, op, pos, columns, line, partial if ours.get("unchanged") else Wholeness.WHOLE)
 
     def _fields(self, event: Event, image: Mapping[str, Any], columns: Sequence[str]) -> list[bytes]:
         fields = []
@@ -183,6 +190,12 @@ class _Form:
         if Kind.OTHER in kinds or not self._compiled:
             return None
         return decode_cy.RowPlan([orjson.dumps(name) + b":" for name in columns], bytes(kinds))
+
+
+def _wholeness(unchanged: bytes) -> Wholeness:
+    if len(unchanged) <= len(b"[]"):
+        return Wholeness.WHOLE
+    return Wholeness.GONE if unchanged.endswith(b'],"gone":true') else Wholeness.PARTIAL
 
 
 def refused(event: Event, reason: str) -> RowRefused:

@@ -71,8 +71,8 @@ class RowPlan:
 
         Returns:
             (op as a character code, `cdc.pos`, COPY text of `after` followed by the position or
-            None without `after`, the JSON text of `cdc.unchanged` or b""); None when the form
-            is another.
+            None without `after`, the JSON text of `cdc.unchanged` and a `gone` behind it, or b"");
+            None when the form is another.
         """
         start: cython.Py_ssize_t
         op: cython.int
@@ -112,6 +112,7 @@ class RowPlan:
             start = self._i
             if not self._skip():
                 return None
+            self._literal(b',"gone":true')
             unchanged = value[start : self._i]
         if self._literal(b',"reselected":') and not self._skip():
             return None

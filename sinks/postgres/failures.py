@@ -23,6 +23,15 @@ _ROW_STATES: Final = frozenset({
 _FOR_NOW: Final = ("08", "25", "40", "53", "55", "57", "58")
 """Classes that pass: connections, deadlocks, resources, locks, shutdowns, disks."""
 
+_UNFIT_LOGIN: Final = (
+    "password authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "does not exist",
+    "is not permitted to log in",
+)
+"""What libpq says where another try says the same; a connection that fails has no SQLSTATE."""
+
 _LOOK_AGAIN: Final = frozenset({"42P01", "42703", "42804", "42P10"})
 """A table was changed while it was being written."""
 
@@ -57,8 +66,10 @@ def translated(error: psycopg.Error, target: str) -> SinkError:
     what = f"{type(error).__name__}{f' ({state})' if state else ''}"
     if state in _LOOK_AGAIN:
         return TargetUnavailable(f"target {target}: a table was changed while it was written: {what}")
+    if isinstance(error, psycopg.OperationalError) and not state:
+        return _unconnected(target, " ".join(str(error).split()))
     if not state or state[:2] in _FOR_NOW:
-        return TargetUnavailable(f"target {target} cannot be written for now: {what}{_connection_words(error)}")
+        return TargetUnavailable(f"target {target} cannot be written for now: {what}")
     return SinkError(f"target {target}: {what}{_on_table(error)}")
 
 
@@ -66,11 +77,13 @@ def _on_table(error: psycopg.Error) -> str:
     return f" on table {error.diag.table_name}" if error.diag.table_name else ""
 
 
-def _connection_words(error: psycopg.Error) -> str:
-    """libpq's words about a connection that failed; they hold no rows, and no passwords."""
-    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
-        return f": {' '.join(str(error).split())}"
-    return ""
+def _unconnected(target: str, words: str) -> SinkError:
+    """libpq's words about a connection; they hold no rows, and no passwords."""
+    if any(unfit in words for unfit in _UNFIT_LOGIN):
+        return SinkError(f"target {target}: cannot connect: {words}", hint="check the database's url and password")
+    return TargetUnavailable(
+        f"target {target}: cannot connect: {words}", hint="it is tried again; check that the server can be reached"
+    )
 
 
 def _copied_column(context: str | None) -> str | None:

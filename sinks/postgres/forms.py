@@ -181,10 +181,16 @@ _EPOCH_DAYS: Final = date(1970, 1, 1).toordinal()
 _ERA: Final = 146_097
 """Days of 400 years, after which the calendar repeats itself."""
 
-_INFINITE_DAYS: Final = {-622_191_234: "infinity", -625_821_272: "-infinity"}
+_INFINITE_DAYS: Final = {
+    2**31 - 1: "infinity",
+    -(2**31): "-infinity",
+    -622_191_234: "infinity",  # Debezium's own, an overflow
+    -625_821_272: "-infinity",
+}
 _INFINITE_MILLIS: Final = {9_223_372_036_825_200: "infinity", -9_223_372_036_832_400: "-infinity"}
 _INFINITE_MICROS: Final = {9_223_372_036_825_200_000: "infinity", -9_223_372_036_832_400_000: "-infinity"}
-"""What Debezium makes of PostgreSQL's infinities: the JDBC driver's numbers, overflowed for dates."""
+_INFINITE_DURATIONS: Final = {2**63 - 1: "infinity", -(2**63): "-infinity"}
+"""PostgreSQL's infinities in events; those of timestamps are the JDBC driver's."""
 
 
 def _day(days: int) -> tuple[str, str]:
@@ -244,7 +250,7 @@ def _zoned(value: Any) -> str:
 
 def _duration(_: Column, value: Any) -> str:
     micros = _whole(value)
-    return f"-{_clock(-micros)}" if micros < 0 else _clock(micros)
+    return _INFINITE_DURATIONS.get(micros) or (f"-{_clock(-micros)}" if micros < 0 else _clock(micros))
 
 
 def _decimal(unscaled: bytes, scale: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sinks.postgres.decode import AFTER_ALL, DELETE, Row
+from sinks.postgres.decode import AFTER_ALL, DELETE, Row, Wholeness
 
 
 class Group(NamedTuple):
@@ -15,13 +15,12 @@ class Group(NamedTuple):
 
     Args:
         columns: the columns that are written; others keep their values, or their default.
-        partial: the row must be there already: what is left out is not known.
-        gone: if it is not, nothing is written: the source had lost it too.
+        wholeness: of the events. Unless they are whole, what they leave out is not known, and the
+            row must be there already, or gone in the source too.
     """
 
     columns: tuple[str, ...]
-    partial: bool
-    gone: bool = False
+    wholeness: Wholeness
 
 
 @dataclass(slots=True)
@@ -64,7 +63,7 @@ def grouped(rows: Iterable[Row]) -> dict[Group, list[Row]]:
     """Rows by what they have in common."""
     groups: dict[Group, list[Row]] = defaultdict(list)
     for row in rows:
-        groups[Group(row.columns, row.partial, row.partial and row.gone)].append(row)
+        groups[Group(row.columns, row.wholeness)].append(row)
     return dict(groups)
 
 
@@ -74,4 +73,6 @@ def _completed(row: Row, earlier: Row) -> Row:
     *values, pos = row.line.split(b"\t")
     fields.update(zip(row.columns, values, strict=True))
     line = b"\t".join([*fields.values(), pos])
-    return row._replace(columns=tuple(fields), line=line, partial=row.partial and earlier.partial)
+    return row._replace(
+        columns=tuple(fields), line=line, wholeness=row.wholeness if earlier.wholeness else earlier.wholeness
+    )

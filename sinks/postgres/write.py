@@ -10,7 +10,7 @@ from psycopg import sql
 
 from cdc.errors import RowRefused
 from sinks.postgres import statements
-from sinks.postgres.decode import Row, refused
+from sinks.postgres.decode import Row, Wholeness, refused
 from sinks.postgres.failures import is_rows_fault, reason_of
 from sinks.postgres.merge import Changes, Group
 from sinks.postgres.tables import POS, Target
@@ -108,12 +108,12 @@ class Writer:
         stage = self._copy(target, columns, [_line(row, target) for row in rows])
         if not target.key:
             self._connection.execute(statements.append(target, stage, columns))
-        elif not group.partial:
+        elif group.wholeness is Wholeness.WHOLE:
             self._connection.execute(statements.upsert(target, stage, columns))
         else:
             self._connection.execute(statements.update(target, stage, columns), prepare=False)
-            missing = not group.gone and self._connection.execute(statements.missing(target, stage), prepare=False)
-            if missing and missing.fetchone():
+            missing = statements.missing(target, stage)
+            if group.wholeness is Wholeness.PARTIAL and self._connection.execute(missing, prepare=False).fetchone():
                 raise RowMissing
         return stage
 

@@ -219,6 +219,13 @@ def test_unchanged_columns_of_a_row_that_is_not_there_are_refused(line: MakeLine
     assert orders.rows() == []
 
 
+def test_a_row_that_was_gone_when_it_was_looked_for_may_be_missing(line: MakeLine) -> None:
+    orders = line()
+    gone = value("u", {"id": 1, "amount": "2"}, position(2), unchanged=["note"], gone=True)
+    orders.apply(orders.event(key(id=1), gone))
+    assert orders.rows() == []
+
+
 def test_nothing_older_wins(line: MakeLine) -> None:
     orders = line()
     orders.apply(orders.put(9, id=1, note="new", amount="9"))

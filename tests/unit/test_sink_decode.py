@@ -16,7 +16,7 @@ from cdc.errors import RowRefused
 from cdc.schemas import Column, TableSchema
 from cdc.sink import Event
 from sinks.postgres import decode_cy
-from sinks.postgres.decode import AFTER_ALL, DELETE, TRUNCATE, Decoder, Row
+from sinks.postgres.decode import AFTER_ALL, DELETE, TRUNCATE, Decoder, Row, Wholeness
 from sinks.postgres.forms import converter, copy_field, kind_of, plain_field
 from tests.sink_events import column, described, key, position, value
 
@@ -150,8 +150,10 @@ def test_unchanged_columns_make_a_row_partial(compiled: bool) -> None:
     decode = decoder(compiled=compiled)
     for _ in range(2):
         found = row(decode, value("u", {"id": 1, "paid": True}, POS, unchanged=["note"]))
-        assert found.partial
+        assert found.wholeness is Wholeness.PARTIAL
         assert found.columns == ("id", "paid")
+        flagged = value("u", {"id": 1, "paid": True}, POS, unchanged=["note"], gone=True)
+        assert row(decode, flagged).wholeness is Wholeness.GONE
 
 
 def test_an_event_made_by_debezium_has_its_lsn_for_a_position() -> None:
@@ -160,7 +162,7 @@ def test_an_event_made_by_debezium_has_its_lsn_for_a_position() -> None:
     found = row(decoder(compiled=True), orjson.dumps(document))
     assert found.pos == b"00000001/000000FF/0000000000"
     assert found.columns == ("id",)
-    assert found.partial
+    assert found.wholeness is Wholeness.PARTIAL
 
 
 def test_an_event_is_read_by_the_description_of_its_time() -> None:

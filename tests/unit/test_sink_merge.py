@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdc.sink import Event
-from sinks.postgres.decode import AFTER_ALL, DELETE, Row
+from sinks.postgres.decode import AFTER_ALL, DELETE, Row, Wholeness
 from sinks.postgres.merge import Group, merge
 from tests.sink_events import position
 
@@ -13,12 +13,12 @@ from tests.sink_events import position
 def image(key: bytes, lsn: int, *, partial: bool = False, **fields: Any) -> Row:
     pos = position(lsn).encode()
     line = b"\t".join([*(str(field).encode() for field in fields.values()), pos])
-    return Row(Event("t", 0, lsn, key, b"", 0), ord("u"), pos, tuple(fields), line, partial)
+    return Row(Event("t", 0, lsn, key, b"", 0), ord("u"), pos, tuple(fields), line, Wholeness(partial))
 
 
 def gone(key: bytes, lsn: int, *, tombstone: bool = False) -> Row:
     pos = AFTER_ALL if tombstone else position(lsn).encode()
-    return Row(Event("t", 0, lsn, key, b"", 0), DELETE, pos, ("id",), b"%b\t%b" % (key, pos), False)
+    return Row(Event("t", 0, lsn, key, b"", 0), DELETE, pos, ("id",), b"%b\t%b" % (key, pos))
 
 
 def written(*rows: Row) -> dict[Group, list[bytes]]:
@@ -27,11 +27,13 @@ def written(*rows: Row) -> dict[Group, list[bytes]]:
 
 def test_the_last_event_of_a_key_is_written() -> None:
     rows = image(b"1", 1, id=1, n=1), image(b"2", 2, id=2, n=2), image(b"1", 3, id=1, n=3)
-    assert written(*rows) == {Group(("id", "n"), False): [b"1\t3", b"2\t2"]}
+    assert written(*rows) == {Group(("id", "n"), Wholeness.WHOLE): [b"1\t3", b"2\t2"]}
 
 
 def test_an_older_event_that_comes_later_does_not_win() -> None:
-    assert written(image(b"1", 9, id=1, n=9), image(b"1", 3, id=1, n=3)) == {Group(("id", "n"), False): [b"1\t9"]}
+    assert written(image(b"1", 9, id=1, n=9), image(b"1", 3, id=1, n=3)) == {
+        Group(("id", "n"), Wholeness.WHOLE): [b"1\t9"]
+    }
 
 
 def test_an_older_delete_does_not_win() -> None:
@@ -67,14 +69,14 @@ def test_a_tombstone_without_its_delete_deletes() -> None:
 
 def test_unchanged_columns_come_from_an_earlier_event_of_the_batch() -> None:
     rows = image(b"1", 1, id=1, note="kept", n=1), image(b"1", 2, partial=True, id=1, n=2)
-    assert written(*rows) == {Group(("id", "note", "n"), False): [b"1\tkept\t2"]}
+    assert written(*rows) == {Group(("id", "note", "n"), Wholeness.WHOLE): [b"1\tkept\t2"]}
 
 
 def test_what_no_event_of_the_batch_has_stays_unknown() -> None:
     rows = image(b"1", 1, partial=True, id=1, n=1), image(b"1", 2, partial=True, id=1, m=2)
-    assert written(*rows) == {Group(("id", "n", "m"), True): [b"1\t1\t2"]}
+    assert written(*rows) == {Group(("id", "n", "m"), Wholeness.PARTIAL): [b"1\t1\t2"]}
 
 
 def test_rows_of_different_shapes_are_written_apart() -> None:
     rows = image(b"1", 1, id=1, n=1), image(b"2", 2, id=2)
-    assert written(*rows) == {Group(("id", "n"), False): [b"1\t1"], Group(("id",), False): [b"2"]}
+    assert written(*rows) == {Group(("id", "n"), Wholeness.WHOLE): [b"1\t1"], Group(("id",), Wholeness.WHOLE): [b"2"]}

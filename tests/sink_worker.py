@@ -1,0 +1,42 @@
+"""One sink member in a process of its own, for tests that kill it: `python -m tests.sink_worker SETTINGS_JSON`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from typing import Any
+
+from pydantic import SecretStr
+
+from cdc.settings import DatabaseSettings, KafkaSettings, Settings
+from cdc.sink_loop import run_sink
+from sinks.postgres import plugin
+from sinks.postgres.settings import PostgresSinkSettings
+
+
+def settings_of(name: str, bootstrap: str, url: str, **section: Any) -> Settings:
+    """A bridge that is one sink, `target`."""
+    return Settings(
+        name=name,
+        kafka=KafkaSettings(bootstrap_servers=bootstrap),
+        databases={"target": DatabaseSettings(url=SecretStr(url))},
+        sinks={"target": PostgresSinkSettings.model_validate({"type": "postgres", "database": "target", **section})},
+    )
+
+
+def run(settings: Settings, stop: threading.Event, report: Any) -> None:
+    sink = plugin.create(settings, "target", settings.sinks["target"])
+    run_sink(settings, "target", sink, stop, report)
+
+
+def main() -> None:
+    given = json.loads(sys.argv[1])
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    run(settings_of(**given), stop, lambda _: None)
+
+
+if __name__ == "__main__":
+    main()
