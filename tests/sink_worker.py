@@ -26,16 +26,17 @@ def settings_of(name: str, bootstrap: str, url: str, **section: Any) -> Settings
     )
 
 
-def run(settings: Settings, stop: threading.Event, report: Any) -> None:
+def run(settings: Settings, stop: threading.Event, report: Any, member: str | None = None) -> None:
     sink = plugin.create(settings, "target", settings.sinks["target"])
-    run_sink(settings, "target", sink, stop, report)
+    run_sink(settings, "target", sink, stop, report, member=member)
 
 
 def main() -> None:
     given = json.loads(sys.argv[1])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    run(settings_of(**given), stop, lambda _: None)
+    member = given.pop("member", None)
+    run(settings_of(**given), stop, lambda _: None, member)
 
 
 if __name__ == "__main__":

@@ -198,8 +198,8 @@ def test_killed_at_any_moment_every_event_is_applied_once(bridge: MakeBridge, pr
     orders = bridge(6)
     orders.describe(key=())
     total, chance = 0, random.Random(7)
-    worker = process(orders, batch={"rows": 200})
-    for kill in range(6):
+    worker = process(orders, batch={"rows": 200}, member="one")
+    for kill in range(10):
         for _ in range(5):
             with orders.transaction():
                 for _ in range(400):
@@ -210,7 +210,7 @@ def test_killed_at_any_moment_every_event_is_applied_once(bridge: MakeBridge, pr
         orders.until(lambda target=target: len(orders.rows("SELECT FROM orders")) >= target)  # type: ignore[misc]
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-        worker = process(orders, batch={"rows": 200})
+        worker = process(orders, batch={"rows": 200}, member="one")
     orders.until(lambda: len(orders.rows("SELECT FROM orders")) >= total)
     assert orders.rows("SELECT count(*), count(DISTINCT id), min(id), max(id) FROM orders") == [
         (total, total, 0, total - 1)
