@@ -386,6 +386,8 @@ def _refusal(group: str, error: KafkaError) -> CdcError:
     what = f"group {group}: Kafka"
     if error.code() == KafkaError._MAX_POLL_EXCEEDED:
         return Interrupted(f"{what} took the partitions back, as the target held a batch up for too long")
+    if error.code() in (KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID):
+        return Interrupted(f"{what} says that another member has this one's name")
     if error.code() in _DENIED:
         return PublishError(f"{what} refuses: {error.str()}", hint="`cdc check` lists the ACLs that are needed")
     if error.code() in _LOGIN:

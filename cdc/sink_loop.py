@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,8 @@ def run_sink(
         CdcError: the worker starts over when it is `retriable`; the way back is the same as
             after a crash: the offsets that the target holds.
     """
+    # Tuples by the thousand and no cycles among them: the collector would walk them for nothing.
+    gc.set_threshold(100_000, 20, 20)
     section = settings.sinks[name]
     dead_letters = DeadLetters(settings, name) if section.on_refused == "dead_letter" else None
     consumer = EventConsumer(settings, name, section, member)
