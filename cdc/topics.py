@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType  # type: ignore[attr-defined]
@@ -13,7 +15,7 @@ from cdc import names
 from cdc.errors import BrokerUnavailable, PublishError
 from cdc.settings import Settings, TopicSettings
 
-TIMEOUT = 30.0
+TIMEOUT = 10.0
 OWN_SEGMENT_BYTES = 16 * 1024 * 1024
 """Small segments, so that compaction reaches the bridge's own topics while they are in use."""
 
@@ -78,7 +80,7 @@ def ensure(admin: AdminClient, wanted: Mapping[str, NewTopic]) -> None:
     """
     for topic, future in admin.create_topics(list(wanted.values()), request_timeout=TIMEOUT).items():
         try:
-            future.result(timeout=TIMEOUT)
+            _answer(topic, future)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise _refused(topic, error.args[0]) from error
@@ -105,7 +107,7 @@ def existing_configuration(admin: AdminClient, topics: Iterable[str]) -> dict[st
     found: dict[str, dict[str, str]] = {}
     for resource, future in admin.describe_configs(resources, request_timeout=TIMEOUT).items():
         try:
-            found[resource.name] = {name: entry.value for name, entry in future.result(timeout=TIMEOUT).items()}
+            found[resource.name] = {name: entry.value for name, entry in _answer(resource.name, future).items()}
         except KafkaException as error:
             raise _refused(resource.name, error.args[0]) from error
     return found
@@ -117,7 +119,7 @@ def existing_layout(admin: AdminClient, topics: Iterable[str]) -> dict[str, tupl
     futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
     for topic, future in futures.items():
         try:
-            partitions = future.result(timeout=TIMEOUT).partitions
+            partitions = _answer(topic, future).partitions
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 continue
@@ -154,6 +156,15 @@ def _ordered(value: str) -> str:
 
 def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
+
+
+def _answer(topic: str, future: Future[Any]) -> Any:
+    try:
+        return future.result(timeout=TIMEOUT)
+    except TimeoutError:
+        raise BrokerUnavailable(
+            f"topic {topic}: Kafka does not answer", hint="see kafka.bootstrap_servers; it is tried again"
+        ) from None
 
 
 def _refused(topic: str, error: KafkaError) -> PublishError:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, sql
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 
 from cdc.errors import SourceError, SourceUnavailable
@@ -45,9 +45,9 @@ class ReplicationConnection:
         self._subject = subject
         self.pgconn = pq.PGconn.connect(conninfo.encode())
         if self.pgconn.status != ConnStatus.OK:
-            message = _text(self.pgconn.get_error_message())
+            message, role = _text(self.pgconn.get_error_message()), _text(self.pgconn.user)
             self.pgconn.finish()
-            raise connection_error(subject, message)
+            raise connection_error(subject, message, role)
         self.pgconn.nonblocking = 1
         self._poll = select.poll()
         self._poll.register(self.pgconn.socket, select.POLLIN)
@@ -166,18 +166,17 @@ class ReplicationConnection:
         return ReplicationError(f"{self._subject}: {message}", sqlstate, hint=_text(hint) if hint else None)
 
 
-def connection_error(subject: str, message: str) -> SourceError:
+def connection_error(subject: str, message: str, role: str = "") -> SourceError:
     """The error for a connection that could not be made; a wrong password is not worth a retry."""
     text = " ".join(message.split())
-    final = ("password authentication failed", "no pg_hba.conf entry", "does not exist", "must be superuser or")
-    if any(part in text for part in (*final, "permission denied to start WAL sender", "no password supplied")):
-        return SourceError(
-            f"{subject}: cannot connect: {text}",
-            hint="check url and password; the role needs LOGIN and REPLICATION (or your provider's replication role)",
-        )
-    return SourceUnavailable(
-        f"{subject}: cannot connect: {text}", hint="it is tried again; check that the server runs and can be reached"
-    )
+    refused = f"{subject}: cannot connect: {text}"
+    if "permission denied to start WAL sender" in text or "must be superuser or replication role" in text:
+        quoted = sql.Identifier(role).as_string()
+        return SourceError(refused, hint=f"a superuser runs: ALTER ROLE {quoted} REPLICATION;")
+    final = ("password authentication failed", "no pg_hba.conf entry", "does not exist", "no password supplied")
+    if any(part in text for part in final):
+        return SourceError(refused, hint="check url and password; the role needs LOGIN and REPLICATION")
+    return SourceUnavailable(refused, hint="it is tried again; check that the server runs and can be reached")
 
 
 def _text(data: bytes | str) -> str:
