@@ -111,15 +111,19 @@ class Bridge:
                 if "cdc.worker" in command and (not kind or kind in command):
                     yield int(entry.name)
 
-    def status(self) -> dict[str, Any]:
-        """What its HTTP address says; empty while it does not answer."""
+    def address(self) -> str:
+        """Where it answers; empty as long as it has not said so."""
         with self._log.open("rb") as log:
             log.seek(self._from)
-            address = re.search(rb"http://[\d.]+:\d+/status", log.read())
-        if address is None:
+            address = re.search(rb"http://[\d.]+:\d+", log.read())
+        return address[0].decode() if address else ""
+
+    def status(self) -> dict[str, Any]:
+        """What its HTTP address says; empty while it does not answer."""
+        if not (address := self.address()):
             return {}
         try:
-            with urllib.request.urlopen(address[0].decode(), timeout=5) as answer:
+            with urllib.request.urlopen(f"{address}/status", timeout=5) as answer:
                 return dict(json.load(answer))
         except OSError:
             return {}

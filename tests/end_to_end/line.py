@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -19,7 +18,7 @@ from tests.end_to_end import warehouse
 from tests.end_to_end.bridge import Bridge
 from tests.end_to_end.judge import Verdict, judge
 from tests.end_to_end.observed import await_key, events, topics_of
-from tests.end_to_end.truth import Transaction, Witness, number
+from tests.end_to_end.truth import Witness, number
 from tests.end_to_end.warehouse import AUDIT, ITEMS, TABLES, Table
 
 MARKER = -1
@@ -35,13 +34,23 @@ class Line:
         kafka: the broker.
         prefix: the bridge's name.
         items: rows to begin with: about 2.8 times this.
+        witness: whether there is one; then the verdict can be given.
     """
 
-    def __init__(self, source: Database, target: Database, kafka: KafkaServer, prefix: str, items: int) -> None:
+    def __init__(
+        self,
+        source: Database,
+        target: Database,
+        kafka: KafkaServer,
+        prefix: str,
+        items: int,
+        *,
+        witness: bool = True,
+    ) -> None:
         self.source, self.target, self.kafka, self.prefix = source, target, kafka, prefix
         with source.connect() as connection:
             warehouse.create(connection)
-            self.witness = Witness(source.url(), f"{prefix}_witness", warehouse.ROOTS)
+            self.witness = Witness(source.url(), f"{prefix}_witness", warehouse.ROOTS) if witness else None
             warehouse.fill(connection, items)
 
     def settings(self, *, batch_rows: int = 500, session_timeout: str = "10s", workers: int = 2) -> dict[str, Any]:
@@ -132,9 +141,6 @@ class Line:
         with database.connect(options="-c timezone=UTC") as connection:
             return set(connection.execute(query).fetchall())
 
-    def transactions(self) -> list[Transaction]:
-        return self.witness.transactions()
-
     def start(self) -> int:
         """LSN where the connector's slot begins, as the server's log tells it."""
         slot = self.source.rows(
@@ -142,13 +148,14 @@ class Line:
         )[0][0]
         return slot_start(self.source.server.log.read_text(errors="replace"), slot)
 
-    def verdict(self, transactions: Sequence[Transaction]) -> Verdict:
-        """Read all topics and compare. The bridge must be stopped."""
+    def verdict(self) -> Verdict:
+        """Ask the witness, read all topics, and compare. The bridge must be stopped."""
+        assert self.witness is not None
+        transactions = self.witness.transactions()
         topics = topics_of(self.kafka.bootstrap_servers, self.prefix)
         found = events(self.kafka.bootstrap_servers, topics)
-        types: Mapping[str, Mapping[str, str]] = self.witness.types
         topic_of = {table.name: self.topic(table) for table in TABLES}
-        return judge(transactions, self.start(), found, TABLES, types, topic_of)
+        return judge(transactions, self.start(), found, TABLES, self.witness.types, topic_of)
 
 
 _LOGGED = re.compile(r"\[(\d+)\] (LOG|STATEMENT): +(.*)")

@@ -49,7 +49,7 @@ def test_of_two_copies_one_works_and_the_other_takes_over_exactly(
         assert (holder.state(), spare.state()) == ("streaming", "waiting")
         assert (holder.stop(), spare.stop()) == (0, 0)
         assert "Traceback" not in one.log + two.log
-    verdict = line.verdict(line.transactions())
+    verdict = line.verdict()
     assert verdict.exact, str(verdict)
 
 
