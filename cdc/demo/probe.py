@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from math import ceil
@@ -44,6 +45,7 @@ class Probe:
         self._warehouse, self._service, self._pace = warehouse, service, pace
         self._underway: deque[tuple[int, float]] = deque()
         self._over = threading.Event()
+        self._turn = threading.Lock()
         self._failure: Exception | None = None
         self._threads = [
             threading.Thread(target=self._guarded, args=(each,), name=f"probe {each.__name__}", daemon=True)
@@ -68,6 +70,17 @@ class Probe:
             raise self._failure
         return self.arrivals
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While inside, nothing new is committed."""
+        with self._turn:
+            yield
+
+    @property
+    def under_way(self) -> int:
+        """Changes that are committed and not visible yet."""
+        return len(self._underway)
+
     def first_after(self, moment: float) -> Arrival | None:
         """The first change committed after `moment` (`time.monotonic()`) that has arrived."""
         return next((arrival for arrival in self.arrivals if arrival.committed > moment), None)
@@ -82,11 +95,12 @@ class Probe:
         with psycopg.connect(self._warehouse, autocommit=True) as connection:
             due = time.monotonic()
             for number in count(1):
-                connection.execute(
-                    "UPDATE sales.orders SET note = %s, updated_at = clock_timestamp() WHERE order_id = %s",
-                    [f"probe {number}", PROBE_ORDER],
-                )
-                self._underway.append((number, time.monotonic()))
+                with self._turn:
+                    connection.execute(
+                        "UPDATE sales.orders SET note = %s, updated_at = clock_timestamp() WHERE order_id = %s",
+                        [f"probe {number}", PROBE_ORDER],
+                    )
+                    self._underway.append((number, time.monotonic()))
                 due = max(due + 1 / self._pace, time.monotonic())
                 if self._over.wait(due - time.monotonic()):
                     return

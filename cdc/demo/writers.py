@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -237,10 +238,11 @@ class Writers:
         self._url, self._extent, self._pace = url, extent, pace
         self._over = threading.Event()
         self._tallies = [Tally() for _ in range(sessions)]
+        self._turns = [threading.Lock() for _ in range(sessions)]
         self._failure: Exception | None = None
         self._threads = [
-            threading.Thread(target=self._guarded, args=(tally, Random(seed + n)), name=f"session {n}", daemon=True)
-            for n, tally in enumerate(self._tallies)
+            threading.Thread(target=self._guarded, args=(n, Random(seed + n)), name=f"session {n}", daemon=True)
+            for n in range(sessions)
         ]
 
     def start(self) -> None:
@@ -259,6 +261,14 @@ class Writers:
                 thread.join()
         return self.tally
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """While inside, no session is in a transaction."""
+        with ExitStack() as turns:
+            for turn in self._turns:
+                turns.enter_context(turn)
+            yield
+
     @property
     def tally(self) -> Tally:
         """The sums over all sessions, at any time.
@@ -276,28 +286,31 @@ class Writers:
             total.actions.update(each.actions)
         return total
 
-    def _guarded(self, tally: Tally, random: Random) -> None:
+    def _guarded(self, session: int, random: Random) -> None:
         try:
             with psycopg.connect(self._url) as connection:
-                self._work(connection, tally, random)
+                self._work(connection, session, random)
         except Exception as error:
             self._failure = error
 
-    def _work(self, connection: Connection[Any], tally: Tally, random: Random) -> None:
+    def _work(self, connection: Connection[Any], session: int, random: Random) -> None:
         shift = Shift(connection.cursor(), random, self._extent)
-        actions, weights = list(ACTIONS), list(ACTIONS.values())
         due = time.monotonic()
         while not self._over.is_set():
-            [action] = random.choices(actions, weights)
-            shift.rows = 0
-            try:
-                action(shift)
-                connection.commit()
-                tally.committed += 1
-                tally.rows += shift.rows
-            except (_ChangedMind, errors.DeadlockDetected, errors.IntegrityError):
-                connection.rollback()
-                tally.rolled_back += 1
-            tally.actions[action.__name__] += 1
+            with self._turns[session]:
+                self._transact(connection, shift, self._tallies[session])
             due = max(due + 1 / self._pace, time.monotonic())
             self._over.wait(due - time.monotonic())
+
+    def _transact(self, connection: Connection[Any], shift: Shift, tally: Tally) -> None:
+        [action] = shift.random.choices(list(ACTIONS), list(ACTIONS.values()))
+        shift.rows = 0
+        try:
+            action(shift)
+            connection.commit()
+            tally.committed += 1
+            tally.rows += shift.rows
+        except (_ChangedMind, errors.DeadlockDetected, errors.IntegrityError):
+            connection.rollback()
+            tally.rolled_back += 1
+        tally.actions[action.__name__] += 1
