@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import psycopg
 import pytest
+from confluent_kafka.admin import AdminClient
 from psycopg import Connection
+from ruamel.yaml import YAML
 
+from cdc.demo.bridge import cdc_command
 from cdc.demo.compare import Difference, Row, Table, compare, differences
 from cdc.demo.probe import percentiles
 from cdc.demo.stage import with_database
 from cdc.demo.view import Frame, picture, progress
 from cdc.demo.warehouse import KEYS, Extent, close_the_books, fill
 from cdc.demo.writers import ACTIONS, NEVER, Writers
-from cdc.testing.servers import PostgresServer
+from cdc.testing.servers import KafkaServer, PostgresServer
 
 Pair: TypeAlias = tuple[Connection[Any], Connection[Any]]
 
@@ -29,26 +36,20 @@ STATUS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    with PostgresServer() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def filled(postgres: PostgresServer) -> str:
     """A warehouse that the others are copied from; nobody may be connected to it then."""
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE filled")
-    with psycopg.connect(postgres.url("filled"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE demo_filled")
+    with psycopg.connect(postgres.url("demo_filled"), autocommit=True) as connection:
         fill(connection, EXTENT, seed=3)
-    return "filled"
+    return "demo_filled"
 
 
 @pytest.fixture(scope="module")
 def databases(postgres: PostgresServer, filled: str) -> Iterator[Pair]:
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE copied TEMPLATE {filled}")
-    with psycopg.connect(postgres.url(filled)) as source, psycopg.connect(postgres.url("copied")) as target:
+        admin.execute(f"CREATE DATABASE demo_copied TEMPLATE {filled}")
+    with psycopg.connect(postgres.url(filled)) as source, psycopg.connect(postgres.url("demo_copied")) as target:
         yield source, target
 
 
@@ -148,12 +149,12 @@ def test_a_column_that_the_service_lacks_is_an_error(pair: Pair) -> None:
 
 def test_the_same_seed_fills_the_same_values(postgres: PostgresServer) -> None:
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
-        for seed, name in ((3, "one"), (3, "again"), (4, "other")):
+        for seed, name in ((3, "demo_one"), (3, "demo_again"), (4, "demo_other")):
             admin.execute(f"CREATE DATABASE {name}")
             with psycopg.connect(postgres.url(name), autocommit=True) as connection:
                 fill(connection, EXTENT, seed=seed)
     totals = []
-    for name in ("one", "again", "other"):
+    for name in ("demo_one", "demo_again", "demo_other"):
         with psycopg.connect(postgres.url(name)) as connection:
             totals.append(
                 connection.execute("SELECT string_agg(total::text, ',' ORDER BY order_id) FROM sales.orders").fetchone()
@@ -163,10 +164,10 @@ def test_the_same_seed_fills_the_same_values(postgres: PostgresServer) -> None:
 
 def test_the_sessions_do_everything_and_never_commit_what_they_roll_back(postgres: PostgresServer) -> None:
     with psycopg.connect(postgres.url(), autocommit=True) as admin:
-        admin.execute("CREATE DATABASE written")
-    with psycopg.connect(postgres.url("written"), autocommit=True) as connection:
+        admin.execute("CREATE DATABASE demo_written")
+    with psycopg.connect(postgres.url("demo_written"), autocommit=True) as connection:
         fill(connection, EXTENT, seed=3)
-        writers = Writers(postgres.url("written"), EXTENT, seed=5, sessions=3, pace=10_000)
+        writers = Writers(postgres.url("demo_written"), EXTENT, seed=5, sessions=3, pace=10_000)
         writers.start()
         seen = threading.Event()
         while len(writers.tally.actions) < len(ACTIONS):
@@ -213,6 +214,77 @@ def test_every_worker_is_shown_before_and_after_there_are_figures() -> None:
     assert "billing live 7 events" in progress(Frame(status=STATUS))
     picture(Frame(), 0.0)
     picture(Frame(status=STATUS, latency={"p50": 0.01}, kills=("connector warehouse",)), 1.0)
+
+
+@contextmanager
+def demo(*options: str) -> Iterator[subprocess.Popen[str]]:
+    """`cdc demo` as somebody without a terminal runs it."""
+    command = [*cdc_command(), "demo", "--seconds", "4", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
+    """The lines up to the first with these words."""
+    lines: list[str] = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return lines
+    pytest.fail(f"{words!r} was never said; but:\n{''.join(lines)}")
+
+
+def folder_of(lines: list[str]) -> Path:
+    [line] = [line for line in lines if "settings:" in line]
+    return Path(line.split()[-1]).parent
+
+
+def test_the_demo_ends_well_through_two_kills_and_leaves_nothing() -> None:
+    with demo("--rows", "5000") as process:
+        lines = read_until(process, "ALL EQUAL")
+        assert process.wait() == 0
+    for words in ("kill -9", "is back after"):
+        assert sum(words in line for line in lines) == 2
+    assert sum("rows, equal" in line for line in lines) == len(KEYS)
+    assert not folder_of(lines).exists()
+
+
+def test_a_demo_on_given_servers_tells_a_difference_and_drops_what_it_made(
+    postgres: PostgresServer, kafka: KafkaServer
+) -> None:
+    options = ("--rows", "2000", "--postgres", postgres.url(), "--kafka", kafka.bootstrap_servers)
+    with demo(*options) as process:
+        lines = read_until(process, "up to date")
+        settings = YAML().load(folder_of(lines) / "bridge.yaml")
+        with psycopg.connect(settings["databases"]["billing"]["url"]) as billing:
+            billing.execute("UPDATE payments SET payment_id = -payment_id WHERE payment_id = 17")
+        lines += read_until(process, "NOT EQUAL")
+        read_until(process, "dropped the databases")
+        assert process.wait() == 1
+    assert any("1 missing, 1 too many" in line for line in lines)
+    with psycopg.connect(postgres.url()) as connection:
+        databases = connection.execute("SELECT FROM pg_database WHERE datname LIKE 'cdc_demo_%'").fetchall()
+        slots = connection.execute("SELECT FROM pg_replication_slots WHERE database LIKE 'cdc_demo_%'").fetchall()
+    assert not databases
+    assert not slots
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
+    groups = [group.group_id for group in admin.list_consumer_groups().result().valid]
+    assert not [name for name in [*admin.list_topics().topics, *groups] if name.startswith("cdc_demo_")]
+
+
+def test_an_interrupted_demo_leaves_nothing() -> None:
+    with demo("--rows", "2000") as process:
+        folder = folder_of(read_until(process, "starting the bridge"))
+        process.send_signal(signal.SIGINT)
+        read_until(process, "everything was stopped and removed")
+        assert process.wait() == 130
+    assert not folder.exists()
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(folder) not in listed
 
 
 def _wait_for_commits(writers: Writers) -> None:
