@@ -19,7 +19,7 @@ from tests.end_to_end.bridge import Bridge, eventually
 from tests.end_to_end.line import Line
 from tests.end_to_end.load import Load
 
-KILLS = int(os.environ.get("CDC_KILLS", "24"))
+KILLS = int(os.environ.get("CDC_KILLS", "22"))
 SEED = int(os.environ.get("CDC_SEED", "1"))
 ITEMS = 20_000
 
