@@ -33,7 +33,14 @@ PARAMETERS = PATHS | {
 
 _IN_THE_URL = frozenset({"host", "hostaddr", "port", "dbname", "user", "password"})
 _COMMAND_SECONDS = 15.0
-_DEFAULTS = {"connect_timeout": "10"}
+_DEFAULTS = {
+    "connect_timeout": "10",
+    # A peer that is gone without a word is noticed within half a minute, not when TCP gives up.
+    "tcp_user_timeout": "20000",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+}
 
 
 def conninfo(database: DatabaseSettings, *, replication: bool = False, application_name: str) -> str:

@@ -48,7 +48,6 @@ PROPERTIES: dict[str, Property] = {
     "client.id": Property(),
     "client.rack": Property(),
     "connections.max.idle.ms": Property("number"),
-    "message.max.bytes": Property("number"),
     "metadata.max.age.ms": Property("number"),
     "reconnect.backoff.max.ms": Property("number"),
     "reconnect.backoff.ms": Property("number"),
@@ -73,14 +72,12 @@ PROPERTIES: dict[str, Property] = {
     "ssl.key.location": Property("path"),
     "ssl.sigalgs.list": Property(),
     "batch.num.messages": Property("number", role="producer"),
-    "batch.size": Property("number", role="producer"),
     "compression.level": Property("number", role="producer"),
     "compression.type": Property(values=_COMPRESSIONS, role="producer"),
     "linger.ms": Property("number", role="producer"),
     "queue.buffering.max.kbytes": Property("number", role="producer"),
     "queue.buffering.max.messages": Property("number", role="producer"),
     "sticky.partitioning.linger.ms": Property("number", role="producer"),
-    "transaction.timeout.ms": Property("number", role="producer"),
     "fetch.max.bytes": Property("number", role="consumer"),
     "fetch.min.bytes": Property("number", role="consumer"),
     "fetch.queue.backoff.ms": Property("number", role="consumer"),
@@ -97,7 +94,8 @@ PROPERTIES: dict[str, Property] = {
 _OURS = frozenset({
     "acks", "auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence",
     "group.id", "group.instance.id", "isolation.level", "max.in.flight", "max.in.flight.requests.per.connection",
-    "partition.assignment.strategy", "partitioner", "request.required.acks", "retries", "transactional.id",
+    "batch.size", "message.max.bytes", "partition.assignment.strategy", "partitioner", "request.required.acks",
+    "retries", "transaction.timeout.ms", "transactional.id",
 })  # fmt: skip
 
 _ELSEWHERE = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -51,11 +52,13 @@ PRODUCER_PROPERTIES: dict[str, Any] = {
     "message.max.bytes": 1_000_000_000,
 }
 
+QUEUE = "queue.buffering.max.kbytes"
+
 TUNABLE_PROPERTIES: dict[str, Any] = {
     "compression.type": "lz4",
     "linger.ms": 20,  # a commit does not wait for it
     "queue.buffering.max.messages": 500_000,
-    "queue.buffering.max.kbytes": 32_768,
+    QUEUE: 32_768,
 }
 """Good defaults; what stands under `kafka.properties` wins."""
 
@@ -77,6 +80,9 @@ class Publisher:
         self._limits: dict[str, int] = {}
         declared = [t.max_message_bytes for t in settings.topics.values() if t.max_message_bytes]
         self._batch_size = min([BATCH_SIZE, *declared])
+        queue = settings.kafka.properties.get(QUEUE, TUNABLE_PROPERTIES[QUEUE])
+        self._queue_bytes = int(queue) * 1024
+        self._open = False
         self._tables: dict[str, EventTopic] = {}
         self._partitions: dict[str, int] = {}
         self._refused: KafkaError | None = None
@@ -126,6 +132,7 @@ class Publisher:
             raise PublishError("publish before take_over")
         try:
             producer.begin_transaction()
+            self._open = True
         except KafkaException as error:
             raise self._given_up(error.args[0]) from error
         produce = producer.produce
@@ -144,10 +151,15 @@ class Publisher:
         except KafkaException as error:
             raise self._given_up(error.args[0]) from error
         self._patiently(producer.commit_transaction)
+        self._open = False
 
     def close(self) -> None:
-        """Throw the producer away; what it had not committed is aborted by the next one."""
+        """Throw the producer away; what it had not committed is aborted, by the next one at the latest."""
         if self._producer is not None:
+            if self._open:
+                # Else readers of committed records would wait until the transaction times out.
+                with suppress(KafkaException):
+                    self._producer.abort_transaction(CALL_SECONDS)
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
             self._producer = None
 
@@ -233,13 +245,15 @@ class Publisher:
             if value is not None and len(value) > small:
                 size = len(value) + len(key or b"") + RECORD_OVERHEAD
                 size += sum(len(name) + len(content or b"") + 8 for name, content in headers or ())
-                if size > limits[topic]:
+                limit, setting = limits[topic], f"max.message.bytes of {topic}"
+                if self._queue_bytes < limit:
+                    limit, setting = self._queue_bytes, f"{QUEUE} under kafka.properties"
+                if size > limit:
                     table = self._tables.get(topic)
                     where = f"table {table.table} (key {', '.join(table.key_columns) or 'none'})" if table else topic
                     raise RecordTooLarge(
-                        f"{where}: an event of {size} bytes does not fit topic {topic}, "
-                        f"whose max.message.bytes is {limits[topic]}",
-                        hint=f"raise max.message.bytes of {topic}, or leave out, truncate or mask the large column",
+                        f"{where}: an event of {size} bytes does not fit topic {topic}: {setting} allows {limit}",
+                        hint=f"raise {setting}, or leave out, truncate or mask the large column",
                     )
 
     def _partition_count(self, topic: str) -> int:

@@ -78,7 +78,12 @@ def ensure(admin: AdminClient, wanted: Mapping[str, NewTopic]) -> None:
     Raises:
         BrokerUnavailable, PublishError: the topic could not be made, and why.
     """
-    for topic, future in admin.create_topics(list(wanted.values()), request_timeout=TIMEOUT).items():
+    # Only the missing: without the right to create, the attempt alone would be refused.
+    existing = existing_layout(admin, wanted)
+    missing = [new for topic, new in wanted.items() if topic not in existing]
+    if not missing:
+        return
+    for topic, future in admin.create_topics(missing, request_timeout=TIMEOUT).items():
         try:
             _answer(topic, future)
         except KafkaException as error:

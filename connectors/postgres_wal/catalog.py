@@ -38,7 +38,6 @@ class Table:
         identity: replica identity: d, n, f or i.
         primary_key: column names in the key's order; empty without one.
         columns: the published ones (not generated), in the table's order.
-        pieces: OIDs of the tables that hold the rows: the table itself, or its partitions' leaves.
         estimated_rows: the planner's estimate, -1 if never analyzed.
         options: the settings of the entry under `tables:` that matched.
     """
@@ -50,7 +49,6 @@ class Table:
     identity: str
     primary_key: tuple[str, ...]
     columns: tuple[RelationColumn, ...]
-    pieces: tuple[int, ...]
     estimated_rows: int
     options: TableOptions
 
@@ -103,8 +101,8 @@ ORDER BY n.nspname, c.relname
 
 COLUMNS_QUERY = """
 SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, NOT a.attnotnull,
-       a.attnum = ANY (coalesce((SELECT i.indkey::int2[] FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-                        WHERE i.indrelid = a.attrelid
+       a.attnum = ANY (coalesce((SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1]
+                        FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indrelid = a.attrelid
                           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END), '{}'))
 FROM pg_attribute a
 WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
@@ -118,14 +116,6 @@ CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indisprimary AND i.indrelid = ANY (%s) AND k.place <= i.indnkeyatts
 GROUP BY i.indrelid
-"""
-
-PIECES_QUERY = """
-SELECT r.oid, array_agg(t.relid::oid ORDER BY t.relid::text)
-FROM unnest(%s::oid[]) AS r (oid) CROSS JOIN LATERAL pg_partition_tree(r.oid) AS t
-JOIN pg_class c ON c.oid = t.relid
-WHERE t.isleaf AND c.relkind = 'r'
-GROUP BY r.oid
 """
 
 
@@ -145,10 +135,6 @@ def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], sub
         for oid, *column in connection.execute(COLUMNS_QUERY, [oids]):
             columns.setdefault(oid, []).append(tuple(column))
         keys: dict[int, list[str]] = dict(connection.execute(PRIMARY_KEYS_QUERY, [oids]).fetchall())
-        partitioned = [row[0] for row in found if row[3] == "p"]
-        pieces: dict[int, list[int]] = (
-            dict(connection.execute(PIECES_QUERY, [partitioned]).fetchall()) if partitioned else {}
-        )
     tables = []
     for oid, schema, name, kind, identity, rows, options in found:
         described = columns.get(oid, [])
@@ -165,7 +151,6 @@ def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], sub
                     RelationColumn(name=column, type_oid=type_oid, type_modifier=modifier, in_key=in_key or keyed)
                     for column, type_oid, modifier, _, _, keyed in described
                 ),
-                pieces=tuple(pieces.get(oid, ())) if kind == "p" else (oid,),
                 estimated_rows=rows,
                 options=options,
             )
@@ -195,37 +180,56 @@ def describe_columns(connection: Session, oid: int, subject: str) -> tuple[froze
     """Names of a table's columns that may be NULL, and the columns' numbers by name, as they are now."""
     with reading(subject):
         rows = connection.execute(COLUMNS_QUERY, [[oid]]).fetchall()
-    return frozenset(row[1] for row in rows if row[5]), {row[1]: row[4] for row in rows}
+    return frozenset(row[1] for row in rows if not row[5]), {row[1]: row[4] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A publication as it stands: its OID changes when it is made again."""
+    """A publication as it stands.
+
+    Args:
+        oid: another one when it is made again.
+        tables: (schema, table) → what would change if the table had been out of the publication, was
+            another table of that name, or got another row filter or column list.
+        via_root, operations: `publish_via_partition_root` and `publish`.
+    """
 
     oid: int
-    tables: frozenset[tuple[str, str]]
+    tables: Mapping[tuple[str, str], str]
     via_root: bool
     operations: frozenset[str]
 
 
 PUBLICATION_QUERY = """
-SELECT p.oid, p.pubviaroot, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate,
-       ARRAY(SELECT ARRAY[t.schemaname::text, t.tablename::text]
-             FROM pg_publication_tables t WHERE t.pubname = p.pubname)
+SELECT p.oid, p.pubviaroot, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate
 FROM pg_publication p WHERE p.pubname = %s
+"""
+
+PUBLISHED_QUERY = """
+SELECT n.nspname, c.relname, concat_ws('/', c.oid, coalesce(r.oid, 0), md5(concat_ws('|', r.prqual, r.prattrs)))
+FROM pg_publication_tables t
+JOIN pg_namespace n ON n.nspname = t.schemaname
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
+JOIN pg_publication p ON p.pubname = t.pubname
+LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+WHERE t.pubname = %s
 """
 
 
 def find_publication(connection: Session, name: str, subject: str) -> Publication | None:
     """The publication of that name, or None."""
-    with reading(subject):
+    with reading(subject), connection.transaction():
         row = connection.execute(PUBLICATION_QUERY, [name]).fetchone()
-    if row is None:
-        return None
-    oid, via_root, *published, tables = row
-    operations = zip(("insert", "update", "delete", "truncate"), published, strict=True)
+        if row is None:
+            return None
+        published = connection.execute(PUBLISHED_QUERY, [name]).fetchall()
+    oid, via_root, *flags = row
+    operations = zip(("insert", "update", "delete", "truncate"), flags, strict=True)
     return Publication(
-        oid, frozenset((s, t) for s, t in tables), via_root, frozenset(operation for operation, on in operations if on)
+        oid,
+        {(schema, table): fingerprint for schema, table, fingerprint in published},
+        via_root,
+        frozenset(operation for operation, on in operations if on),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,20 +17,21 @@ from cdc import names
 from cdc.config.consistency import nothing_matches
 from cdc.connector import Stopped
 from cdc.databases import conninfo
-from cdc.errors import ConfigError, Gap, Refused, SourceError
+from cdc.errors import ConfigError, Gap
 from cdc.event import Batch
 from cdc.formats.debezium_json import Transaction
 from cdc.position import Position
 from cdc.settings import Settings
 
 from . import catalog, slot
+from .ledger import Ledger
 from .pgoutput import position_text
 from .position import Origin, WalPosition, from_stored, intent, is_intent
 from .reader import Reader
 from .replication import ReplicationConnection, ReplicationError
 from .settings import PostgresWalSettings
 from .snapshot import SnapshotReader, SnapshotTable
-from .tables import PlannedTable, Planner
+from .tables import Planner
 from .transactions import Transactions
 from .types import SESSION_SETTINGS
 
@@ -39,6 +40,9 @@ LOCK_SECONDS = 1.0
 
 QUERY_SECONDS = 5
 """Longest catalog query while streaming: shorter than the session timeout, which waits meanwhile."""
+
+IDLE_TIMEOUT = "120s"
+"""Longer than any step of a start between two commands on the replication connection."""
 
 RATE_SECONDS = 10.0
 
@@ -50,17 +54,16 @@ class Source:
     Args:
         session: for catalog queries; the reader's thread has it while it runs.
         system: which cluster, timeline and LSN.
-        tables, planned: what is captured, and how it is encoded (by full name).
-        planner: plans relations that the stream brings.
-        publication_oid: of the publication that is streamed.
+        tables: what is captured.
+        planner: plans relations.
+        publication: what is streamed; None until it was made or found.
     """
 
     session: catalog.Session
     system: slot.System
     tables: list[catalog.Table]
-    planned: dict[str, PlannedTable]
     planner: Planner
-    publication_oid: int = 0
+    publication: catalog.Publication | None = None
 
 
 class PostgresWalConnector:
@@ -85,7 +88,7 @@ class PostgresWalConnector:
         self._connection: ReplicationConnection | None = None
         self._found: Source | None = None
         self._stored: Position | None = None
-        self._ledger: dict[str, Any] = {}
+        self._ledger = Ledger()
         self._reader: Reader | None = None
         self._status: dict[str, Any] = {}
         self._published: deque[tuple[float, int]] = deque()
@@ -110,42 +113,52 @@ class PostgresWalConnector:
             self._close()
 
     def start(self, stored: Position | None) -> None:
-        self._stored = stored
         self._found = source = self._look()
         found = slot.find_slot(source.session, self._slot, self._subject)
-        if stored is None:
-            if found is not None:
+        if stored is None or is_intent(stored):
+            ours = stored is not None and stored == self._intent()
+            if found is not None and not ours:
                 raise Gap(
                     f"{self._subject}: replication slot {self._slot} exists, but no position is stored on "
                     f"{names.offsets_topic(self._settings.name)}: what it was read up to is not known",
                     hint="if nobody needs it, drop the slot to begin again: "
                     f"SELECT pg_drop_replication_slot('{self._slot}');",
                 )
-        elif not is_intent(stored):
-            self._status["position"] = stored.order
-            position = from_stored(stored)
-            self._ledger = dict(stored.ledger or {})
-            slot.check_timeline(self._replication, source.system, position, self._subject)
-            slot.check_slot(found, self._slot, position, source.system.flushed, self._subject)
-            self._check_publication(position.origin.publication_oid)
+            self._stored = stored if ours else None
+            return
+        self._stored = stored
+        self._status["position"] = stored.order
+        self._ledger = Ledger(stored.ledger)
+        if self._finished():
+            return
+        position = from_stored(stored)
+        slot.check_timeline(self._replication, source.system, position, self._subject)
+        slot.check_slot(found, self._slot, position, source.system.flushed, self._subject)
+        self._check_publication(position.origin.publication_oid)
 
     def batches(self) -> Iterator[Batch]:
+        if self._finished():
+            return
         if self._stored is None or is_intent(self._stored):
             if self._stored is None:
                 # Stored before the slot is made: a slot found with it alone is our own unfinished start.
-                yield Batch([], intent(self._source.system.identifier, self._slot))
+                yield Batch([], self._intent())
             start, snapshot = self._first_start()
-            yield Batch([], start.stored(self._ledger))
+            yield Batch([], start.stored(self._ledger.as_json()))
         else:
             start, snapshot = from_stored(self._stored), None
+            start = start.at(self._publish())
+            if self._revise_ledger():
+                yield Batch([], start.stored(self._ledger.as_json()))
         self._start_reader(start, snapshot)
         reader = self._reader
         assert reader is not None
-        self._state = "streaming"
         while (batch := reader.mailbox.take()) is not None:
             self._published.append((time.monotonic(), len(batch.records)))
             self._events += len(batch.records)
             yield batch
+        if self._finished():
+            self._drop_finished_slot()
 
     def confirm(self, position: Position) -> None:
         if self._reader is not None and not is_intent(position):
@@ -163,7 +176,7 @@ class PostgresWalConnector:
         reader = self._reader
         snapshot = reader.snapshot if reader is not None else None
         status = {
-            "state": "snapshotting" if snapshot is not None else self._state,
+            "state": self._state,
             "slot": self._slot,
             "publication": self._publication,
             "position": None,
@@ -191,8 +204,8 @@ class PostgresWalConnector:
             tables = catalog.captured_tables(session, section.tables, self._subject)
             self._check_matched(session, tables)
             planner = Planner(self._settings, self._name, section, session, self._subject)
-            planned = {one.full_name: one for one in planner.plan_all(tables)}
-            return Source(session, slot.identify(self._replication), tables, planned, planner)
+            planner.plan_all(tables)  # wrong settings are told before anything is made
+            return Source(session, slot.identify(self._replication), tables, planner)
         except BaseException:
             session.close()
             raise
@@ -201,19 +214,37 @@ class PostgresWalConnector:
         """Publication, slot and the readers of its exported snapshot, in this order."""
         connection, section, source = self._replication, self._section, self._source
         if slot.find_slot(source.session, self._slot, self._subject) is not None:
-            if not section.create:
-                raise Refused(f"{self._subject}: slot {self._slot} is of a start that was not finished; drop it")
             slot.drop_slot(connection, self._slot, each_second=self._check_stop)
         origin = self._publish()
-        if not section.create:
-            raise SourceError(f"{self._subject}: slot {self._slot} is missing and `create` is false")
         lsn, exported = slot.create_slot(
             connection, source.session, self._slot, self._subject, each_second=self._check_stop
         )
         start = WalPosition(origin, lsn, 0, whole=False, end_lsn=lsn)
-        done = section.snapshot == "never"
-        self._ledger = {"tables": {table.full_name: "done" if done else "pending" for table in source.tables}}
-        return start, None if done else self._open_snapshot(exported, source.tables)
+        wanted = {table.full_name for table in source.tables}
+        snapshot = None if section.snapshot == "never" else self._open_snapshot(exported, wanted)
+        self._ledger.mark(wanted, "done" if snapshot is None else "pending", self._published_by)
+        return start, snapshot
+
+    def _intent(self) -> Position:
+        return intent(self._source.system.identifier, self._slot)
+
+    def _finished(self) -> bool:
+        """`snapshot: only`, and every table's rows are published."""
+        return self._section.snapshot == "only" and bool(self._ledger.done()) and not self._unfinished()
+
+    def _revise_ledger(self) -> bool:
+        """Bring it in line with what is captured now; whether that changed it."""
+        captured = {table.full_name for table in self._source.tables}
+        changed = self._ledger.keep(captured)
+        if self._section.snapshot == "never" and captured - self._ledger.done():
+            self._ledger.mark(captured - self._ledger.done(), "done", self._published_by)
+            changed = True
+        return changed
+
+    def _drop_finished_slot(self) -> None:
+        """Nothing is read from it any more; it would only hold back WAL."""
+        self._replication.close()
+        slot.drop_free_slot(self._source.session, self._slot, self._subject)
 
     def _publish(self) -> Origin:
         """Make the publication, or add tables to it; says what positions belong to from now on."""
@@ -221,13 +252,12 @@ class PostgresWalConnector:
         publication = slot.ensure_publication(
             source.session, self._publication, source.tables, self._subject, create=self._section.create
         )
-        source.publication_oid = publication.oid
+        source.publication = publication
         system = source.system
         return Origin(system.identifier, system.timeline, self._slot, self._publication, publication.oid)
 
     def _start_reader(self, start: WalPosition, snapshot: SnapshotReader | None) -> None:
         connection, source = self._replication, self._source
-        start = start.at(self._publish())
         transactions = Transactions(
             start, source.planner.plan, self._section.batch, names.schemas_topic(self._settings.name)
         )
@@ -251,6 +281,7 @@ class PostgresWalConnector:
         unfinished = self._unfinished()
         if snapshot is None and unfinished:
             lsn, snapshot = self._later_snapshot(unfinished, reader)
+        self._state = "streaming" if snapshot is None else "snapshotting"
         reader.start(partial(self._read, reader, snapshot, lsn))
         if self._stopping:
             reader.stop()
@@ -271,10 +302,11 @@ class PostgresWalConnector:
                 timestamp_ms=now // 1_000_000,
             )
             reader.read_snapshot(snapshot, self._table_done, transaction)
+            self._state = "streaming"
         if self._section.snapshot != "only":
             reader.stream()
 
-    def _later_snapshot(self, tables: list[catalog.Table], reader: Reader) -> tuple[int, SnapshotReader]:
+    def _later_snapshot(self, tables: Set[str], reader: Reader) -> tuple[int, SnapshotReader]:
         """A new snapshot for tables that the first one did not finish, or that came later.
 
         The stream is held meanwhile: it goes on up to the new snapshot's LSN, and no further
@@ -291,28 +323,33 @@ class PostgresWalConnector:
         finally:
             exporter.close()
 
-    def _open_snapshot(self, exported: str, tables: list[catalog.Table]) -> SnapshotReader:
-        entries = [SnapshotTable(self._source.planned[table.full_name], table) for table in tables]
-        readers = self._section.snapshot_readers
-        self._log.info("snapshot begins", tables=len(tables), readers=readers)
-        return SnapshotReader(self._conninfo(), exported, entries, readers, self._subject)
+    def _open_snapshot(self, exported: str, wanted: Set[str]) -> SnapshotReader:
+        def describe(session: catalog.Session) -> list[SnapshotTable]:
+            # Once more, as the snapshot sees them: making the slot may have taken hours.
+            found = catalog.captured_tables(session, self._section.tables, self._subject)
+            tables = [table for table in found if table.full_name in wanted]
+            planned = self._source.planner.plan_all(tables)
+            return [SnapshotTable(one, table) for one, table in zip(planned, tables, strict=True)]
 
-    def _unfinished(self) -> list[catalog.Table]:
+        readers = self._section.snapshot_readers
+        snapshot = SnapshotReader(self._conninfo(), exported, describe, readers, self._subject)
+        self._log.info("snapshot begins", tables=len(snapshot.tables), readers=readers)
+        return snapshot
+
+    def _unfinished(self) -> set[str]:
         """Tables whose rows are not all published: the snapshot was cut short, or they are new."""
         if self._section.snapshot == "never":
-            return []
-        states: Mapping[str, str] = self._ledger.get("tables", {})
-        return [table for table in self._source.tables if states.get(table.full_name) != "done"]
+            return set()
+        return {table.full_name for table in self._source.tables} - self._ledger.done()
 
     def _table_done(self, table: SnapshotTable) -> Mapping[str, Any]:
-        tables = {**self._ledger.get("tables", {}), table.table.full_name: "done"}
-        self._ledger = {**self._ledger, "tables": tables}
-        return self._ledger
+        self._ledger.mark({table.table.full_name}, "done", self._published_by)
+        return self._ledger.as_json()
 
     def _tick(self) -> None:
         """Every idle interval, in the reader's thread: is the source still as it must be?"""
         source = self._source
-        self._check_publication(source.publication_oid)
+        self._check_publication(self._published_by.oid)
         found = slot.find_slot(source.session, self._slot, self._subject)
         if found is not None:
             self._status["retained_wal_bytes"] = found.retained_bytes
@@ -321,8 +358,11 @@ class PostgresWalConnector:
 
     def _check_publication(self, oid: int) -> None:
         source = self._source
-        done = {name for name, state in self._ledger.get("tables", {}).items() if state == "done"}
-        expected = [table for table in source.tables if table.full_name in done]
+        expected = {
+            (table.schema, table.name): published
+            for table in source.tables
+            if (published := self._ledger.published(table.full_name)) is not None
+        }
         slot.check_publication(source.session, self._publication, oid, expected, self._subject)
 
     def _check_matched(self, session: catalog.Session, tables: list[catalog.Table]) -> None:
@@ -338,7 +378,13 @@ class PostgresWalConnector:
         info = conninfo(self._database, replication=True, application_name=self._application)
         connection = ReplicationConnection(info, self._subject)
         timeout = round(self._section.session_timeout * 1000)
-        for setting, value in {**SESSION_SETTINGS, "wal_sender_timeout": str(timeout)}.items():
+        watched = {
+            "wal_sender_timeout": str(timeout),
+            # Before streaming nothing else would end the session of a copy that hangs with the lock.
+            "idle_session_timeout": IDLE_TIMEOUT,
+            "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
+        }
+        for setting, value in {**SESSION_SETTINGS, **watched}.items():
             connection.execute(f"SET {setting} = '{value}'")
         return connection
 
@@ -348,6 +394,11 @@ class PostgresWalConnector:
     @property
     def _application(self) -> str:
         return f"cdc {self._settings.name}.{self._name}"
+
+    @property
+    def _published_by(self) -> catalog.Publication:
+        assert self._source.publication is not None, "_publish() comes first"
+        return self._source.publication
 
     @property
     def _source(self) -> Source:

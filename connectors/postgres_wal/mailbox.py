@@ -1,7 +1,7 @@
 """One batch handed from the reader's thread to the worker's. Pure threading.
 
-A single slot: while the worker publishes one batch, the next waits here and a third is being
-filled, and no more than that is ever held.
+A rendezvous: while the worker publishes one batch the reader fills the next, and keeps it until
+the worker asks. No more than those two are ever held.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from cdc.event import Batch
 
 
 class Mailbox:
-    """A slot for one batch.
+    """Where reader and worker meet.
 
     Args:
-        wake: tells the reader that the worker waits for a batch, or took one.
+        wake: tells the reader that the worker waits for a batch.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -39,13 +39,12 @@ class Mailbox:
                     raise self._error
                 return None
             batch, self._batch = self._batch, None
-        self._wake()
         return batch
 
     def offer(self, batch: Batch) -> bool:
-        """Put a batch into the slot; False while it is taken."""
+        """Hand a batch to the waiting worker; False while it is not waiting."""
         with self._changed:
-            if self._batch is not None:
+            if not self.wanted:
                 return False
             self._batch = batch
             self.wanted = False

@@ -87,7 +87,7 @@ def plan_table(
     decimal: str,
     mask_key: bytes | None,
     with_cdc: bool = True,
-    nullable: Collection[str] | None = None,
+    not_null: Collection[str] = (),
     attnums: Mapping[str, int] | None = None,
 ) -> TablePlan:
     """Decide what each column needs.
@@ -102,7 +102,7 @@ def plan_table(
         decimal: form of numerics: `string`, `double` or `precise`.
         mask_key: of HMACs; needed where a column is masked so.
         with_cdc: whether events have the member `cdc`.
-        nullable: the columns that may be NULL, from the catalogue; None: unknown, then all may.
+        not_null: the columns that the catalogue says are NOT NULL; all others may be NULL.
         attnums: column numbers from the catalogue.
 
     Raises:
@@ -116,7 +116,7 @@ def plan_table(
         if not _published(column.name, options, key_columns):
             continue
         form, constant = _form(column, types, options, decimal)
-        may_be_null = nullable is None or column.name in nullable
+        may_be_null = column.name not in not_null
         columns.append(
             ColumnPlan(
                 name=column.name,

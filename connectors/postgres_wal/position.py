@@ -55,6 +55,11 @@ class WalPosition:
     end_lsn: int
     last_commit: int = 0
 
+    @property
+    def previous_commit(self) -> int:
+        """Commit LSN of the whole transaction reached last."""
+        return self.commit_lsn if self.whole else self.last_commit
+
     def stored(self, ledger: Mapping[str, Any] | None = None) -> Position:
         """This position as the core stores it."""
         return Position(

@@ -147,7 +147,9 @@ class Reader:
                     if transactions.held:
                         self.drained = False
                         return
-                    self._hand_over()
+                    self._resolve()
+                    if transactions.full:
+                        self._hand_over()
             if length < 0:
                 raise self._connection.stream_end()
             if length > 0:
@@ -288,11 +290,17 @@ class Reader:
             self.wait_each_second()
         self._heard_at = time.monotonic()  # nothing was read meanwhile
 
+    def _resolve(self) -> None:
+        """Read the unchanged values that events wait for. Raises: SourceUnavailable, SourceError."""
+        transactions = self.transactions
+        if transactions.pending:
+            pending, transactions.pending = transactions.pending, []
+            transactions.size += resolve(self._catalog, pending, transactions.records, PAYLOAD_OFFSET, self._subject)
+
     def _close_batch(self, ledger: Mapping[str, Any] | None) -> Batch:
+        self._resolve()
         transactions = self.transactions
         records: list[Record] = transactions.records
-        if transactions.pending:
-            resolve(self._catalog, transactions.pending, records, PAYLOAD_OFFSET, self._subject)
         position: Position = transactions.position.stored(ledger)
         self._offered_lsn = transactions.position.end_lsn
         batch = Batch(records, position, tuple(transactions.topics))

@@ -11,16 +11,22 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import psycopg
 from psycopg import pq, sql
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 
-from cdc.errors import SourceError, SourceUnavailable
+from cdc.errors import Gap, SourceError, SourceUnavailable
 
 from .pgoutput import standby_status
+
+PASSING = ("08", "53", "55", "57", "58")
+"""Classes of SQLSTATE that may be over soon: connection, resources, object state, intervention, system."""
+
+GONE = "42704"
+"""undefined_object: the publication, to a walsender before PostgreSQL 18."""
 
 
 class ReplicationError(SourceError):
@@ -74,7 +80,8 @@ class ReplicationConnection:
         Raises:
             ReplicationError: refused. SourceUnavailable: the connection broke.
         """
-        self.pgconn.send_query(command.encode())
+        with self._broken():
+            self.pgconn.send_query(command.encode())
         rows: list[tuple[str | None, ...]] = []
         while (result := self._next_result(each_second)) is not None:
             if result.status == ExecStatus.FATAL_ERROR:
@@ -117,10 +124,8 @@ class ReplicationConnection:
 
         Raises: SourceUnavailable: the connection broke.
         """
-        try:
+        with self._broken():
             self.pgconn.consume_input()
-        except psycopg.Error as error:
-            raise SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}") from error
 
     def send_status(self, flushed: int, *, ask: bool = False) -> None:
         """Standby status update: everything before `flushed` may be forgotten by the server.
@@ -129,39 +134,47 @@ class ReplicationConnection:
             ask: want a keepalive in answer.
         """
         now = time.time_ns() // 1000
-        try:
+        with self._broken():
             self.pgconn.put_copy_data(standby_status(flushed, flushed, flushed, now, ask))
             self.pgconn.flush()
-        except psycopg.Error as error:
-            raise SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}") from error
 
-    def stream_end(self) -> SourceError:
+    def stream_end(self) -> SourceError | Gap:
         """Why the COPY stream ended, as an error to raise."""
         try:
-            result = self.pgconn.get_result()
-        except psycopg.Error as error:
-            return SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}")
-        if result is not None and result.status == ExecStatus.FATAL_ERROR:
-            error_ = self._error(result)
-            if isinstance(error_, ReplicationError) and error_.sqlstate[:2] not in ("57", "08"):
-                return error_
-            return SourceUnavailable(f"{self._subject}: the server ended the stream: {error_.message}")
-        return SourceUnavailable(f"{self._subject}: the server ended the stream")
+            with self._broken():
+                result = self.pgconn.get_result()
+        except SourceUnavailable as error:
+            return error
+        if result is None or result.status != ExecStatus.FATAL_ERROR:
+            return SourceUnavailable(f"{self._subject}: the server ended the stream")
+        failure = self._error(result)
+        if isinstance(failure, ReplicationError) and failure.sqlstate == GONE:
+            return Gap(f"{failure.message}; changes since then cannot be read")
+        return failure
 
     def _next_result(self, each_second: Callable[[], None] | None) -> pq.abc.PGresult | None:
-        self.pgconn.flush()
+        with self._broken():
+            self.pgconn.flush()
         while self.pgconn.is_busy():
             if self.wait(1.0):
                 self.consume()
             elif each_second is not None:
                 each_second()
-        return self.pgconn.get_result()
+        with self._broken():
+            return self.pgconn.get_result()
+
+    @contextmanager
+    def _broken(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise SourceUnavailable(f"{self._subject}: the replication connection broke: {_line(error)}") from error
 
     def _error(self, result: pq.abc.PGresult) -> SourceError:
         sqlstate = _text(result.error_field(DiagnosticField.SQLSTATE) or b"")
         message = _text(result.error_field(DiagnosticField.MESSAGE_PRIMARY) or result.error_message or b"")
         hint = result.error_field(DiagnosticField.MESSAGE_HINT)
-        if self.pgconn.status != ConnStatus.OK or sqlstate[:2] in ("57", "08"):
+        if self.pgconn.status != ConnStatus.OK or sqlstate[:2] in ("08", "53", "57", "58"):
             return SourceUnavailable(f"{self._subject}: {message or 'the connection broke'}")
         return ReplicationError(f"{self._subject}: {message}", sqlstate, hint=_text(hint) if hint else None)
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from psycopg import sql
 from psycopg.pq import DiagnosticField, ExecStatus
 
-from cdc.errors import SourceUnavailable
+from cdc.errors import SourceError, SourceUnavailable
 from cdc.event import Record
 from cdc.formats.debezium_json import Transaction
 
-from .catalog import Session
+from .catalog import Session, reading
+from .replication import PASSING
 from .tables import PlannedTable
 
-KEYS_PER_QUERY = 64
-DROPPED = (b"42703", b"42P01")
+KEYS_PER_QUERY = 32
+DROPPED = ("42703", "42P01")
 """SQLSTATEs of a column or table that is no longer there: there is nothing to read."""
 
 Key = tuple[bytes | None, ...]
@@ -56,19 +57,22 @@ def resolve(
     records: list[Record],
     header: int,
     subject: str,
-) -> None:
+) -> int:
     """Replace the records of pending rows by ones with the values that the table has now.
 
     A row that is gone is flagged (`cdc.gone`): a later event ends it.
 
-    Raises: SourceUnavailable: the table cannot be read now.
+    Returns: bytes of the records that were made again.
+    Raises: SourceUnavailable, SourceError: the table cannot be read.
     """
+    size = 0
     by_table: dict[int, list[Pending]] = defaultdict(list)
     for row in pending:
         by_table[id(row.table)].append(row)
     for rows in by_table.values():
         for start in range(0, len(rows), KEYS_PER_QUERY):
-            _resolve_some(connection, rows[start : start + KEYS_PER_QUERY], records, header, subject)
+            size += _resolve_some(connection, rows[start : start + KEYS_PER_QUERY], records, header, subject)
+    return size
 
 
 def _resolve_some(
@@ -77,23 +81,25 @@ def _resolve_some(
     records: list[Record],
     header: int,
     subject: str,
-) -> None:
+) -> int:
     table = rows[0].table
     encoder = table.encoder
     keys = [tuple(encoder.key_text(row.data, header)) for row in rows]
     columns = sorted({column for row in rows for column in encoder.unchanged_columns(row.data, header)})
     found = _current_values(connection, table, list(dict.fromkeys(keys)), columns, subject)
     if found is None:
-        return
+        return 0
+    size = 0
     for row, key in zip(rows, keys, strict=True):
         values = found.get(key, GONE)
         again: list[Record] = []
         encoder.begin(row.transaction)
-        encoder.encode(row.data, header, row.lsn, row.ordinal, again, values)
+        size += encoder.encode(row.data, header, row.lsn, row.ordinal, again, values)
         if table.append:
             again = [(topic, k, value, partition, 0, headers) for topic, k, value, partition, _, headers in again]
         records[row.index : row.index + row.count] = again
     table.begun = None
+    return size
 
 
 def _current_values(
@@ -118,11 +124,16 @@ def _current_values(
         key, wanted, sql.Identifier(relation.schema, relation.name), key, listed
     )
     # Not through psycopg's adapters: the server's own text is what pgoutput would have sent.
-    result = connection.pgconn.exec_params(query.as_bytes(connection), [part for one in keys for part in one])
+    with reading(subject):
+        result = connection.pgconn.exec_params(query.as_bytes(connection), [part for one in keys for part in one])
     if result.status != ExecStatus.TUPLES_OK:
-        if result.error_field(DiagnosticField.SQLSTATE) in DROPPED:
+        sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
+        if sqlstate in DROPPED:
             return None
-        raise SourceUnavailable(f"{subject}: unchanged values of {table.full_name} could not be read")
+        what = f"{subject}: unchanged values of {table.full_name} cannot be read (SQLSTATE {sqlstate})"
+        if sqlstate[:2] in PASSING:
+            raise SourceUnavailable(what)
+        raise SourceError(what, hint=f"GRANT SELECT ON {relation.schema}.{relation.name}, or set unchanged: mark")
     width = len(table.plan.key)
     found: dict[Key, Row] = {}
     for row in range(result.ntuples):

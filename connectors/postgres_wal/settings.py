@@ -59,9 +59,9 @@ class TableOptions(Model):
 class BatchSettings(Model):
     """When a batch closes: idle after `linger`, busy at `rows` or `bytes`."""
 
-    rows: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    rows: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     """At most this many events."""
-    bytes: Size = 8 * 1024 * 1024
+    bytes: Size = 16 * 1024 * 1024
     """At most about this many bytes of keys and values."""
     linger: Duration = 0.002
     """How long an idle source's batch waits for more."""
@@ -111,7 +111,7 @@ class PostgresWalSettings(ConnectorSettings):
     publication: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Name of the publication, if not derived likewise."""
     create: bool = True
-    """Make slot and publication when they are missing."""
+    """Make the publication when it is missing, and add tables to it. The slot is always made."""
     mask_key: SecretStr | None = None
     """The key of `mask: hmac`."""
     mask_key_file: str | None = None

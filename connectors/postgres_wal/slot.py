@@ -7,7 +7,7 @@ https://www.postgresql.org/docs/current/view-pg-replication-slots.html
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -137,6 +137,27 @@ def drop_slot(connection: ReplicationConnection, name: str, *, each_second: Call
     connection.execute(f"DROP_REPLICATION_SLOT {sql.Identifier(name).as_string()} WAIT", each_second)
 
 
+def drop_free_slot(session: Session, name: str, subject: str) -> None:
+    """Drop a slot whose stream was just closed; its session may take a moment to end.
+
+    Raises: SourceUnavailable: it is still in use.
+    """
+    deadline = time.monotonic() + WAITING_SECONDS
+    while True:
+        try:
+            session.execute("SELECT pg_drop_replication_slot(%s)", [name])
+        except psycopg.errors.ObjectInUse as error:
+            if time.monotonic() > deadline:
+                raise SourceUnavailable(f"{subject}: slot {name} is still in use, to be dropped later") from error
+            time.sleep(0.05)
+        except psycopg.Error as error:
+            raise SourceUnavailable(
+                f"{subject}: slot {name} could not be dropped: {error.diag.message_primary}"
+            ) from error
+        else:
+            return
+
+
 def start_replication(connection: ReplicationConnection, slot: str, position: int, publication: str) -> None:
     """Begin the COPY stream (pgoutput, protocol version 1, text).
 
@@ -156,6 +177,12 @@ def check_slot(slot: Slot | None, name: str, stored: WalPosition, now: int, subj
     """
     missing = f"changes from {lsn_text(stored.end_lsn)} to {lsn_text(now)} (now) may be missing"
     heal = "the topics no longer follow the source; take a new snapshot into new topics, or reset this connector"
+    if now < stored.end_lsn:
+        raise Gap(
+            f"{subject}: the server is at {lsn_text(now)}, behind the stored position {lsn_text(stored.end_lsn)}: "
+            "it was set back, and what it did since was published",
+            hint=heal,
+        )
     if slot is None:
         raise Gap(f"{subject}: replication slot {name} is gone; {missing}", hint=heal)
     if slot.plugin != "pgoutput":
@@ -231,22 +258,32 @@ def ensure_publication(
     publication = find_publication(connection, name, subject)
     if publication is None:
         raise SourceError(f"{subject}: publication {name} is gone again")
-    unpublished = {"insert", "update", "delete", "truncate"} - publication.operations
-    if unpublished or not publication.via_root:
+    wrong = _wrong_form(publication)
+    if wrong:
         quoted = sql.Identifier(name).as_string()
         mend = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
         raise SourceError(
-            f"{subject}: publication {name} must publish every operation, through partition roots",
-            hint=f"its owner runs: ALTER PUBLICATION {quoted} SET ({mend});",
+            f"{subject}: publication {name} {wrong}", hint=f"its owner runs: ALTER PUBLICATION {quoted} SET ({mend});"
         )
     return publication
 
 
-def check_publication(connection: Session, name: str, oid: int, expected: Sequence[Table], subject: str) -> None:
-    """The publication must be the one that was streamed from, with every table that was captured.
+def _wrong_form(publication: Publication) -> str | None:
+    unpublished = {"insert", "update", "delete", "truncate"} - publication.operations
+    if unpublished:
+        return f"does not publish {', '.join(sorted(unpublished))}"
+    return None if publication.via_root else "does not publish through partition roots"
+
+
+def check_publication(
+    connection: Session, name: str, oid: int, expected: Mapping[tuple[str, str], str], subject: str
+) -> None:
+    """The publication must be as it was streamed from, for every table that was captured.
 
     On PostgreSQL 18 changes of a dropped publication are skipped silently.
 
+    Args:
+        expected: (schema, table) → its fingerprint when it was captured.
     Raises: Gap.
     """
     since = "changes since then may not have been sent"
@@ -255,9 +292,16 @@ def check_publication(connection: Session, name: str, oid: int, expected: Sequen
         raise Gap(f"{subject}: publication {name} was dropped; {since}")
     if publication.oid != oid:
         raise Gap(f"{subject}: publication {name} was dropped and made again; {since}")
-    removed = [table.full_name for table in expected if (table.schema, table.name) not in publication.tables]
+    wrong = _wrong_form(publication)
+    if wrong:
+        raise Gap(f"{subject}: publication {name} {wrong} any more; {since}")
+    removed = [".".join(table) for table in sorted(expected.keys() - publication.tables.keys())]
     if removed:
         raise Gap(f"{subject}: publication {name} no longer has {', '.join(removed)}; {since}")
+    changed = sorted(".".join(table) for table, before in expected.items() if publication.tables[table] != before)
+    if changed:
+        what = "was out of it, made again, or has another row filter or column list"
+        raise Gap(f"{subject}: publication {name}: {', '.join(changed)} {what}; {since}")
 
 
 def _change(connection: Session, statement: str, subject: str, allowed: bool) -> None:

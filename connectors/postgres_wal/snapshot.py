@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from psycopg import sql
+from psycopg import errors, sql
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
@@ -95,7 +95,7 @@ class Range:
 
 
 @dataclass(slots=True)
-class Reader:
+class RangeCopy:
     """One connection and the range that it copies.
 
     Args:
@@ -115,7 +115,7 @@ class SnapshotReader:
     Args:
         conninfo: a normal (not replication) connection string.
         snapshot: the exported snapshot's name; its exporter must stay idle until this returns.
-        tables: what to read.
+        describe: on a session that sees the snapshot → the tables to read, as they are in it.
         readers: how many connections.
         subject: what to call the connector in errors.
     Raises:
@@ -123,16 +123,21 @@ class SnapshotReader:
     """
 
     def __init__(
-        self, conninfo: str, snapshot: str, tables: Sequence[SnapshotTable], readers: int, subject: str
+        self,
+        conninfo: str,
+        snapshot: str,
+        describe: Callable[[Session], Sequence[SnapshotTable]],
+        readers: int,
+        subject: str,
     ) -> None:
         self._subject = subject
-        self.tables = tables
         self._connections: list[Session] = []
         self._poll = select.poll()
-        self._busy: dict[int, Reader] = {}
+        self._busy: dict[int, RangeCopy] = {}
         try:
             for _ in range(readers):
                 self._connections.append(self._import(conninfo, snapshot))
+            self.tables = tables = describe(self._connections[0])
             self._ranges = deque(self._plan(self._connections[0], tables))
         except BaseException:
             self.close()
@@ -149,8 +154,9 @@ class SnapshotReader:
 
     def begin(self) -> None:
         """Start reading; from here on the exporter of the snapshot is free."""
-        for connection in self._connections:
-            self._next_range(connection)
+        with reading(self._subject):
+            for connection in self._connections:
+                self._next_range(connection)
 
     @property
     def done(self) -> bool:
@@ -192,8 +198,8 @@ class SnapshotReader:
         ranges: list[Range] = []
         with reading(self._subject):
             for entry in tables:
-                connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(entry.table.identifier))
-                for schema, name, blocks, rewritten in connection.execute(PIECES_QUERY, [list(entry.table.pieces)]):
+                self._lock(connection, entry.table)
+                for schema, name, blocks, rewritten in connection.execute(PIECES_QUERY, [entry.table.oid]):
                     if rewritten:
                         # Written anew after the snapshot, it would look empty to it.
                         raise SourceUnavailable(
@@ -202,18 +208,26 @@ class SnapshotReader:
                     ranges += _ranges(entry, sql.Identifier(schema, name), blocks)
         return ranges
 
+    def _lock(self, connection: Session, table: Table) -> None:
+        try:
+            connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table.identifier))
+        except (errors.UndefinedTable, errors.InvalidSchemaName):
+            raise SourceUnavailable(
+                f"{self._subject}: table {table.full_name} was dropped or renamed as its snapshot began; trying again"
+            ) from None
+
     def _next_range(self, connection: Session) -> None:
         if self._ranges:
             piece = self._ranges.popleft()
             descriptor = connection.pgconn.socket
             connection.pgconn.send_query(piece.copy_command().as_bytes(connection))
-            self._busy[descriptor] = Reader(connection, piece)
+            self._busy[descriptor] = RangeCopy(connection, piece)
             self._poll.register(descriptor, select.POLLIN)
 
     def _read_some(
         self,
         descriptor: int,
-        reader: Reader,
+        reader: RangeCopy,
         readable: bool,
         room: int,
         records: list[Record],
@@ -243,7 +257,7 @@ class SnapshotReader:
             self._end_range(descriptor, reader, finished)
         return size
 
-    def _end_range(self, descriptor: int, reader: Reader, finished: Callable[[SnapshotTable], None]) -> None:
+    def _end_range(self, descriptor: int, reader: RangeCopy, finished: Callable[[SnapshotTable], None]) -> None:
         pgconn = reader.connection.pgconn
         self._expect(pgconn.get_result(), ExecStatus.COMMAND_OK, reader)
         while pgconn.get_result() is not None:
@@ -261,7 +275,7 @@ class SnapshotReader:
         self.progress.tables_done += 1
         finished(table)
 
-    def _expect(self, result: PGresult | None, status: ExecStatus, reader: Reader) -> None:
+    def _expect(self, result: PGresult | None, status: ExecStatus, reader: RangeCopy) -> None:
         if result is None or result.status != status:
             primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY) if result else None
             message = primary.decode("utf-8", "replace") if primary else "the connection broke"
@@ -273,8 +287,15 @@ class SnapshotReader:
 PIECES_QUERY = """
 SELECT n.nspname, c.relname, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
        c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
-FROM unnest(%s::oid[]) AS p (oid) JOIN pg_class c ON c.oid = p.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+FROM (WITH RECURSIVE leaves (oid) AS (
+          SELECT %s::oid UNION ALL
+          SELECT i.inhrelid FROM leaves l JOIN pg_inherits i ON i.inhparent = l.oid
+          JOIN pg_class p ON p.oid = l.oid AND p.relkind = 'p')
+      SELECT oid FROM leaves) AS l
+JOIN pg_class c ON c.oid = l.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r'
 """
+"""The heaps of a table or of its partitions, by the catalog as the snapshot sees it."""
 
 
 def _ranges(of: SnapshotTable, heap: sql.Identifier, blocks: int) -> list[Range]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from cdc import __version__, names
 from cdc.config.consistency import keyless_on_compacted
@@ -18,6 +19,11 @@ from .plan import SourceInfo, TablePlan, plan_table, unknown_columns
 from .settings import PostgresWalSettings, TableOptions
 from .types import TypeInfo
 
+When: TypeAlias = Literal["always", "key_change", "never"]
+
+_WHEN: dict[str, When] = {"reselect": "always", "mark": "key_change"}
+"""What `unchanged` asks for. A new key begins with all its values, or nobody could complete it."""
+
 
 @dataclass(slots=True)
 class PlannedTable:
@@ -26,7 +32,7 @@ class PlannedTable:
     Args:
         plan, encoder: what its columns need, and what does it.
         relation: as the stream described it.
-        reselect: whether unchanged TOAST values are read from the table.
+        reselect: when unchanged TOAST values are read from the table.
         fan_out: whether TRUNCATE is published.
         append: whether records carry the broker's time instead of the commit's.
         begun: the transaction that the encoder's constant parts are for.
@@ -36,7 +42,7 @@ class PlannedTable:
     plan: TablePlan
     encoder: RowEncoder
     relation: Relation
-    reselect: bool
+    reselect: When
     fan_out: bool
     append: bool
     begun: object = None
@@ -80,7 +86,7 @@ class Planner:
             return None
         options = self.section.tables[entry]
         self._learn_types(relation)
-        nullable, attnums = describe_columns(self.connection, relation.oid, self.subject)
+        not_null, attnums = describe_columns(self.connection, relation.oid, self.subject)
         topic = names.event_topic(self.settings.name, relation.schema, relation.name)
         key = self._key(relation, options)
         policy = self.settings.topic(topic).cleanup_policy or "compact"
@@ -97,16 +103,18 @@ class Planner:
             source=SourceInfo(name=self.settings.name, database=self.connection.info.dbname, version=__version__),
             decimal=self.section.decimal,
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
-            nullable=nullable,
+            not_null=not_null,
             attnums=attnums,
         )
-        unchanged = options.unchanged or self.section.unchanged or ("reselect" if "compact" in policy else "mark")
+        asked = options.unchanged or self.section.unchanged
+        unchanged: When = _WHEN[asked] if asked else "always" if "compact" in policy else "key_change"
         timestamp = options.timestamp or self.section.timestamp or ("append" if "delete" in policy else "commit")
         return PlannedTable(
             plan=plan,
             encoder=RowEncoder(plan),
             relation=relation,
-            reselect=unchanged == "reselect" and bool(key),
+            # By the primary key only: another message key may name several rows, and have no index.
+            reselect="never" if not key or options.message_key else unchanged,
             fan_out=(options.truncates or self.section.truncates) == "fan_out",
             append=timestamp == "append",
         )

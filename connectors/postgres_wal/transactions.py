@@ -11,6 +11,7 @@ from dataclasses import replace
 from struct import Struct
 from time import time_ns
 
+from cdc.errors import ProtocolError
 from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
 from cdc.formats.debezium_json import Transaction
 
@@ -38,8 +39,8 @@ _OID = Struct("!I").unpack_from
 NOTHING_SKIPPED = 0
 ALL_SKIPPED = 1 << 62
 
-RESELECT_ROWS = 256
-"""Rows of one batch that wait for a reselect: what they read comes on top of the batch's bytes."""
+RESELECT_ROWS = 32
+"""So many rows are reselected at a time, and then count with all their bytes."""
 
 
 class Transactions:
@@ -64,6 +65,7 @@ class Transactions:
         self._rows, self._bytes = limits.rows, limits.bytes
         self._schemas_topic = schemas_topic
         self._tables: dict[int, PlannedTable | None] = {}
+        self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
         self._transaction: Transaction | None = None
         self._ordinal = 0
@@ -96,13 +98,14 @@ class Transactions:
             commit_lsn=self._begin.final_lsn,
             ordinal=self._ordinal,
             whole=False,
-            last_commit=self._reached.commit_lsn if self._reached.whole else self._reached.last_commit,
+            last_commit=self._reached.previous_commit,
         )
 
     def feed(self, data: bytes) -> bool:
         """Take one XLogData message.
 
-        Returns: True when the caller should look: the batch is full, or the stream is held.
+        Returns: True when the caller should look: the batch is full, rows wait for a reselect, or
+            the stream is held.
         Raises: ProtocolError, and what planning raises.
         """
         kind = data[PAYLOAD_OFFSET]
@@ -110,7 +113,8 @@ class Transactions:
             self._ordinal = ordinal = self._ordinal + 1
             if ordinal <= self._skip:
                 return False
-            table = self._tables.get(_OID(data, PAYLOAD_OFFSET + 1)[0])
+            oid = _OID(data, PAYLOAD_OFFSET + 1)[0]
+            table = self._tables[oid] if oid in self._tables else self._planned(oid)
             if table is None:
                 return False
             if table.begun is not self._transaction:
@@ -119,7 +123,7 @@ class Transactions:
             before = len(records)
             lsn = _LSN(data, 1)[0]
             self.size += table.encoder.encode(data, PAYLOAD_OFFSET, lsn, ordinal, records)
-            if table.reselect and table.encoder.unchanged:
+            if table.encoder.unchanged and self._reselects(table, len(records) - before):
                 assert self._transaction is not None
                 count = len(records) - before
                 self.pending.append(Pending(before, count, table, data, lsn, ordinal, self._transaction))
@@ -156,6 +160,17 @@ class Transactions:
         self.records.append((self._schemas_topic, schema.table.encode(), schema.to_bytes(), BY_KEY, 0, None))
         table.announced = True
 
+    def _planned(self, oid: int) -> PlannedTable | None:
+        relation = self._relations.get(oid)
+        if relation is None:
+            raise ProtocolError(f"a row of relation {oid}, which the server has not described")
+        table = self._tables[oid] = self._plan(relation)
+        return table
+
+    def _reselects(self, table: PlannedTable, records: int) -> bool:
+        """Only a changed key makes several records of a row that has a new image."""
+        return table.reselect == "always" or (table.reselect == "key_change" and records > 1)
+
     def _begin_table(self, table: PlannedTable) -> None:
         assert self._transaction is not None
         if not table.announced:
@@ -172,7 +187,9 @@ class Transactions:
         elif isinstance(message, Commit):
             return self._commit(message)
         elif isinstance(message, Relation):
-            self._tables[message.oid] = self._plan(message)
+            # Planned with its first row: the server describes partitions too, and what is not captured.
+            self._relations[message.oid] = message
+            self._tables.pop(message.oid, None)
         elif isinstance(message, Truncate):
             self._truncate(message, _LSN(data, 1)[0])
         return False
@@ -192,7 +209,7 @@ class Transactions:
             commit_lsn=begin.final_lsn,
             commit_time_us=begin.commit_time_us,
             xid=begin.xid,
-            last_commit_lsn=self._reached.commit_lsn if self._reached.whole else self._reached.last_commit,
+            last_commit_lsn=self._reached.previous_commit,
             snapshot="false",
             now_ns=now,
             timestamp_ms=min(begin.commit_time_us // 1000, now // 1_000_000),
@@ -210,7 +227,7 @@ class Transactions:
                 commit_lsn=begin.final_lsn,
                 ordinal=max(self._ordinal, self._skip),
                 whole=True,
-                last_commit=reached.commit_lsn if reached.whole else reached.last_commit,
+                last_commit=reached.previous_commit,
             )
         self._reached = replace(reached, end_lsn=max(reached.end_lsn, commit.end_lsn))
         self.commit_time_us = commit.commit_time_us
@@ -221,7 +238,7 @@ class Transactions:
         if self._ordinal <= self._skip:
             return
         for oid in message.relation_oids:
-            table = self._tables.get(oid)
+            table = self._tables[oid] if oid in self._tables else self._planned(oid)
             if table is not None and table.fan_out:
                 if table.begun is not self._transaction:
                     self._begin_table(table)

@@ -90,8 +90,8 @@ def keys_of(connection: psycopg.Connection[Any], relation: Relation, options: Ta
 def encoder_for(connection: psycopg.Connection[Any], relation: Relation, case: dict[str, Any]) -> RowEncoder:
     table = f"{relation.schema}.{relation.name}"
     options = OPTIONS.get(case["name"], {}).get(table, TableOptions())
-    nullable = connection.execute(
-        "SELECT attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attnotnull", [relation.oid]
+    not_null = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND attnotnull", [relation.oid]
     )
     plan = plan_table(
         relation,
@@ -102,7 +102,7 @@ def encoder_for(connection: psycopg.Connection[Any], relation: Relation, case: d
         source=SourceInfo("conf", "conformance", "0"),
         decimal=case["connector"].get("decimal.handling.mode", "precise"),
         mask_key=None,
-        nullable={name for (name,) in nullable},
+        not_null={name for (name,) in not_null},
     )
     return RowEncoder(plan)
 

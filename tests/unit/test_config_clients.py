@@ -25,7 +25,8 @@ def test_a_connection_string_has_url_parameters_and_application_name() -> None:
     parts = conninfo_to_dict(conninfo(database(parameters={"sslmode": "verify-full"}), application_name="cdc shop"))
     assert parts == {
         "host": "h", "port": "1", "user": "cdc", "dbname": "d", "sslmode": "verify-full",
-        "application_name": "cdc shop", "connect_timeout": "10",
+        "application_name": "cdc shop", "connect_timeout": "10", "tcp_user_timeout": "20000",
+        "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3",
     }  # fmt: skip
 
 

@@ -49,7 +49,7 @@ def encoder(
         decimal="string",
         mask_key=b"secret",
         with_cdc=with_cdc,
-        nullable={"v"},
+        not_null={column.name for column in of.columns} - {"v"},
     )
     made = RowEncoder(plan)
     made.begin(COMMIT)

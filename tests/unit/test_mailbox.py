@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -15,14 +15,26 @@ def batch(order: str) -> Batch:
     return Batch([], Position(order))
 
 
-def test_it_holds_one_batch() -> None:
-    mailbox = Mailbox(lambda: None)
-    assert mailbox.offer(batch("1"))
-    assert not mailbox.offer(batch("2"))
-    taken = mailbox.take()
+def hand_over(one: Batch) -> Mailbox:
+    """A mailbox whose reader offers the batch as soon as it is woken, and then ends."""
+    mailbox: Mailbox
+
+    def read() -> None:
+        while not mailbox.offer(one):
+            woken.wait()
+        mailbox.end()
+
+    woken = Event()
+    mailbox = Mailbox(woken.set)
+    Thread(target=read).start()
+    return mailbox
+
+
+def test_a_batch_is_handed_over_when_the_worker_asks_and_not_before() -> None:
+    assert not Mailbox(lambda: None).offer(batch("1"))
+    taken = hand_over(batch("1")).take()
     assert taken is not None
     assert taken.position.order == "1"
-    assert mailbox.offer(batch("2"))
 
 
 def test_a_waiting_worker_gets_what_the_reader_failed_with() -> None:
@@ -32,17 +44,7 @@ def test_a_waiting_worker_gets_what_the_reader_failed_with() -> None:
         mailbox.take()
 
 
-def test_what_was_offered_before_the_end_is_still_taken() -> None:
-    mailbox = Mailbox(lambda: None)
-    mailbox.offer(batch("1"))
-    mailbox.end()
+def test_what_was_handed_over_before_the_end_is_still_taken() -> None:
+    mailbox = hand_over(batch("1"))
     assert mailbox.take() is not None
     assert mailbox.take() is None
-
-
-def test_the_reader_is_woken_when_a_batch_is_wanted_and_when_it_is_taken() -> None:
-    woken: list[bool] = []
-    mailbox = Mailbox(lambda: woken.append(mailbox.wanted))
-    mailbox.offer(batch("1"))
-    mailbox.take()
-    assert woken == [True, False]

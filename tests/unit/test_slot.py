@@ -48,7 +48,17 @@ def test_a_gap_names_the_slot_and_what_is_missing(slot: Slot | None, said: str) 
 
 def test_somebody_elses_slot_is_refused() -> None:
     with pytest.raises(Refused, match="test_decoding"):
-        check_slot(replace(SLOT, plugin="test_decoding"), "slot", STORED, 0, "connector w")
+        check_slot(replace(SLOT, plugin="test_decoding"), "slot", STORED, STORED.end_lsn, "connector w")
+
+
+def test_a_server_that_was_set_back_is_a_gap() -> None:
+    with pytest.raises(Gap, match="behind the stored position 1/50"):
+        check_slot(SLOT, "slot", STORED, STORED.end_lsn - 1, "connector w")
+
+
+def test_the_intent_of_another_cluster_or_slot_is_not_ours() -> None:
+    assert intent("7000", "slot") != intent("7001", "slot")
+    assert intent("7000", "slot") != intent("7000", "other")
 
 
 def test_locks_of_different_connectors_differ() -> None:

@@ -278,7 +278,7 @@ def test_a_table_s_description_tells_forms_keys_and_numbers() -> None:
         source=SourceInfo("shop", "w", "0"),
         decimal="precise",
         mask_key=None,
-        nullable={"tags"},
+        not_null={"id", "paid"},
         attnums={"id": 1, "paid": 3, "tags": 4},
     )
     schema = planned.schema("00000000/00000001/0000000001")
