@@ -39,12 +39,9 @@ ESCAPES = {bytes((code,)): b"\\u%04X" % code for code in range(32)} | {
 }
 SPECIAL = re.compile(rb'[\x00-\x1f"\\]')
 
-DIGITS = b"0123456789ABCDEF"
-BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-
 if cython.compiled:
-    _digits = cython.declare(cython.p_uchar, DIGITS)
-    _base64 = cython.declare(cython.p_uchar, BASE64)
+    _digits = cython.declare(cython.p_uchar, b"0123456789ABCDEF")
+    _base64 = cython.declare(cython.p_uchar, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
 
 class Writer:
