@@ -98,6 +98,7 @@ class Publisher:
         Returns: None before the first batch was ever published.
         Raises: BrokerUnavailable, PublishError.
         """
+        self._reach_broker()
         topics.ensure(self._admin, topics.own_topics(self._settings))
         own = topics.existing_configuration(self._admin, topics.own_topics(self._settings))
         self._limits.update({name: int(config["max.message.bytes"]) for name, config in own.items()})
@@ -163,6 +164,19 @@ class Publisher:
             self._producer.purge(in_queue=True, in_flight=True, blocking=False)
             self._producer = None
 
+    def _reach_broker(self) -> None:
+        try:
+            self._admin.list_topics(timeout=topics.TIMEOUT)
+        except KafkaException as error:
+            raise self._away(error.args[0]) from error
+
+    def _away(self, error: KafkaError | None) -> BrokerUnavailable:
+        reason = f": {error.str()}" if error else ""
+        return BrokerUnavailable(
+            f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer{reason}",
+            hint="nothing is lost: the connector goes on from its stored position when Kafka is back",
+        )
+
     def _produce(
         self, topic: str, key: bytes | None, value: bytes | None, partition: int, timestamp: int, headers: Any
     ) -> None:
@@ -194,11 +208,7 @@ class Publisher:
         if self._stopping():
             raise Stopped
         if time.monotonic() > deadline:
-            reason = f": {error.str()}" if error else ""
-            raise BrokerUnavailable(
-                f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer{reason}",
-                hint="nothing is lost: the connector goes on from its stored position when Kafka is back",
-            )
+            raise self._away(error)
 
     def _given_up(self, error: KafkaError) -> PublishError:
         """What a failed transactional call means; the producer is of no use any more."""

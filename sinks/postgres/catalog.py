@@ -19,6 +19,8 @@ LOCK: Final = 0x63646373
 SESSION: Final = (
     "SELECT set_config('search_path', 'pg_catalog', false), set_config('DateStyle', 'ISO, YMD', false), "
     "set_config('TimeZone', 'UTC', false), set_config('IntervalStyle', 'postgres', false), "
+    # A stage has no statistics: the planner would take it for large, and read the whole target for a few rows.
+    "set_config('enable_hashjoin', 'off', false), set_config('enable_mergejoin', 'off', false), "
     # A member that hangs in a transaction must not keep rows locked for ever.
     "set_config('idle_in_transaction_session_timeout', '60s', false)"
 )
