@@ -12,8 +12,8 @@ def demo(
         str | None, typer.Option(metavar="URL", help="Use this PostgreSQL; needs CREATEDB and REPLICATION.")
     ] = None,
     kafka: Annotated[str | None, typer.Option(metavar="BOOTSTRAP", help="Use this Kafka.")] = None,
-    seconds: Annotated[float, typer.Option(min=3, help="How long to keep writing once all is copied.")] = 24,
-    rows: Annotated[int, typer.Option(min=1000, help="About how many rows the warehouse has at first.")] = 200_000,
+    seconds: Annotated[float, typer.Option(min=3, help="How long to keep writing once all is copied.")] = 20,
+    rows: Annotated[int, typer.Option(min=1000, help="About how many rows the warehouse has at first.")] = 150_000,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 1,
 ) -> None:
     """Watch a warehouse feed two services exactly once, through kills; exit 0 when all is equal."""

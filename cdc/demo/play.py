@@ -51,8 +51,8 @@ class Options:
 
     postgres: str | None = None
     kafka: str | None = None
-    seconds: float = 24.0
-    rows: int = 200_000
+    seconds: float = 20.0
+    rows: int = 150_000
     seed: int = 1
 
 
