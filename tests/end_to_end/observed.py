@@ -32,7 +32,7 @@ class Event:
     offset: int
     key: dict[str, Any] | None
     value: dict[str, Any] | None
-    headers: dict[str, bytes]
+    headers: dict[str, str | bytes | None]
 
     @property
     def op(self) -> str:
