@@ -40,11 +40,11 @@ class Counting:
         return stored
 
     def publish(self, batch: Batch) -> None:
+        rows = [len(record[2] or b"") for record in batch.records if not record[0].endswith(".cdc.schemas")]
         if not self._discard or not batch.records:
             self._publisher.publish(batch)
-        rows = [record for record in batch.records if not record[0].endswith(".cdc.schemas")]
         self.events += len(rows)
-        self.bytes += sum(len(record[2] or b"") for record in rows)
+        self.bytes += sum(rows)
         self.batches += bool(rows)
         if rows:
             self.last = time.monotonic()

@@ -58,7 +58,7 @@ TUNABLE_PROPERTIES: dict[str, Any] = {
     "compression.type": "lz4",
     "linger.ms": 20,  # a commit does not wait for it
     "queue.buffering.max.messages": 500_000,
-    QUEUE: 32_768,
+    QUEUE: 16_384,
 }
 """Good defaults; what stands under `kafka.properties` wins."""
 
@@ -121,6 +121,8 @@ class Publisher:
     def publish(self, batch: Batch) -> None:
         """Store events and position in one transaction, or raise and store nothing a reader sees.
 
+        The batch's records are gone afterwards.
+
         Raises:
             RecordTooLarge: an event does not fit its topic; nothing was sent.
             Interrupted, Fenced, BrokerUnavailable: start over from the stored position.
@@ -137,8 +139,13 @@ class Publisher:
         except KafkaException as error:
             raise self._given_up(error.args[0]) from error
         produce = producer.produce
+        # Taken out one by one: librdkafka has its own copy, and a failed batch is never sent again.
+        records = batch.records
+        records.reverse()
+        take = records.pop
         try:
-            for topic, key, value, partition, timestamp, headers in batch.records:
+            while records:
+                topic, key, value, partition, timestamp, headers = take()
                 if partition == EVERY_PARTITION:
                     for each in range(self._partition_count(topic)):
                         self._produce(topic, key, value, each, timestamp, headers)
@@ -255,15 +262,15 @@ class Publisher:
             if value is not None and len(value) > small:
                 size = len(value) + len(key or b"") + RECORD_OVERHEAD
                 size += sum(len(name) + len(content or b"") + 8 for name, content in headers or ())
-                limit, setting = limits[topic], f"max.message.bytes of {topic}"
+                limit, setting, place = limits[topic], "max.message.bytes", topic
                 if self._queue_bytes < limit:
-                    limit, setting = self._queue_bytes, f"{QUEUE} under kafka.properties"
+                    limit, setting, place = self._queue_bytes, f"1024 * {QUEUE}", "kafka.properties"
                 if size > limit:
                     table = self._tables.get(topic)
                     where = f"table {table.table} (key {', '.join(table.key_columns) or 'none'})" if table else topic
                     raise RecordTooLarge(
-                        f"{where}: an event of {size} bytes does not fit topic {topic}: {setting} allows {limit}",
-                        hint=f"raise {setting}, or leave out, truncate or mask the large column",
+                        f"{where}: an event of {size} bytes does not fit topic {topic}: {setting} is {limit}",
+                        hint=f"raise {setting} of {place}, or leave out, truncate or mask the large column",
                     )
 
     def _partition_count(self, topic: str) -> int:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from threading import Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 
 from cdc.connector import Stopped
-from cdc.errors import SourceUnavailable
+from cdc.errors import SourceError, SourceUnavailable
 from cdc.event import Batch, Record
 from cdc.formats.debezium_json import Transaction
 from cdc.position import Position
@@ -151,7 +151,7 @@ class Reader:
                     if transactions.full:
                         self._hand_over()
             if length < 0:
-                raise self._connection.stream_end()
+                self._explain(self._connection.stream_end())
             if length > 0:
                 self.drained = False
                 self._look()
@@ -212,6 +212,12 @@ class Reader:
         silent = time.monotonic() - self._heard_at
         if silent > self._silence_seconds:
             raise SourceUnavailable(f"{self._subject}: the server has been silent for {silent:.0f} s; connecting anew")
+
+    def _explain(self, end: SourceError) -> NoReturn:
+        """Raise why the stream ended; a publication that is gone or changed is a Gap."""
+        if not end.retriable:
+            self._each_tick()
+        raise end
 
     def _reached_hold(self) -> bool:
         hold = self.transactions.hold_at

@@ -18,15 +18,12 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.pq import ConnStatus, DiagnosticField, ExecStatus
 
-from cdc.errors import Gap, SourceError, SourceUnavailable
+from cdc.errors import SourceError, SourceUnavailable
 
 from .pgoutput import standby_status
 
 PASSING = ("08", "53", "55", "57", "58")
 """Classes of SQLSTATE that may be over soon: connection, resources, object state, intervention, system."""
-
-GONE = "42704"
-"""undefined_object: the publication, to a walsender before PostgreSQL 18."""
 
 
 class ReplicationError(SourceError):
@@ -138,7 +135,7 @@ class ReplicationConnection:
             self.pgconn.put_copy_data(standby_status(flushed, flushed, flushed, now, ask))
             self.pgconn.flush()
 
-    def stream_end(self) -> SourceError | Gap:
+    def stream_end(self) -> SourceError:
         """Why the COPY stream ended, as an error to raise."""
         try:
             with self._broken():
@@ -147,10 +144,7 @@ class ReplicationConnection:
             return error
         if result is None or result.status != ExecStatus.FATAL_ERROR:
             return SourceUnavailable(f"{self._subject}: the server ended the stream")
-        failure = self._error(result)
-        if isinstance(failure, ReplicationError) and failure.sqlstate == GONE:
-            return Gap(f"{failure.message}; changes since then cannot be read")
-        return failure
+        return self._error(result)
 
     def _next_result(self, each_second: Callable[[], None] | None) -> pq.abc.PGresult | None:
         with self._broken():

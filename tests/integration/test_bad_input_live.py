@@ -258,7 +258,7 @@ def test_a_publication_dropped_while_it_is_used_is_a_gap(case: Case) -> None:
         bridge.until("streaming")
         case.database.execute(f"DROP PUBLICATION {case.slot}")
         case.insert(200, 210)
-        told(bridge, "gap", f"publication {case.slot}")
+        told(bridge, "gap", "publication", case.slot)
 
 
 @pytest.mark.every_postgres
@@ -313,7 +313,7 @@ def test_an_event_too_large_for_its_topic_names_table_key_size_and_limit(case: C
         bridge.start()
         bridge.until("streaming")
         case.database.execute(f"INSERT INTO orders VALUES (2, repeat('{VALUE}', 100000))")
-        words = ("table public.orders (key id)", "does not fit topic", case.topic, "max.message.bytes is 1048588")
+        words = ("table public.orders (key id)", "does not fit topic", case.topic, "max.message.bytes", "1048588")
         found = told(bridge, "failed", *words)
         assert f"{len(VALUE) * 100_000 // 10**6}" in found["error"]["message"]
         # Nothing is stepped over: it is told again after a restart.
