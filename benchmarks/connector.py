@@ -134,8 +134,7 @@ def timed(command: list[str], rows: int) -> dict[str, Any]:
 
 def report(figures: dict[str, list[dict[str, Any]]]) -> None:
     """Medians, and ratios beside the server's own tools."""
-    modules = compiled.modules() if hasattr(compiled, "modules") else {}
-    print(f"\ncompiled modules: {modules}")
+    print(f"\n{compiled.summary()}")
     rate = {name: statistics.median(r["rows_per_second"] for r in runs) for name, runs in figures.items()}
     cpu = {name: statistics.median(r["cpu"] for r in runs) for name, runs in figures.items()}
     for name in rate:

@@ -34,7 +34,6 @@ class Table:
 
     Args:
         oid, schema, name: as in the catalog.
-        kind: `r` (table) or `p` (partitioned).
         identity: replica identity: d, n, f or i.
         primary_key: column names in the key's order; empty without one.
         columns: the published ones (not generated), in the table's order.
@@ -45,7 +44,6 @@ class Table:
     oid: int
     schema: str
     name: str
-    kind: str
     identity: str
     primary_key: tuple[str, ...]
     columns: tuple[RelationColumn, ...]
@@ -92,7 +90,7 @@ def reading(subject: str) -> Any:
 
 
 TABLES_QUERY = """
-SELECT c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.reltuples::bigint
+SELECT c.oid, n.nspname, c.relname, c.relreplident, c.reltuples::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%%'
@@ -126,17 +124,17 @@ def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], sub
     """
     with reading(subject):
         found = []
-        for oid, schema, name, kind, identity, rows in connection.execute(TABLES_QUERY):
+        for oid, schema, name, identity, rows in connection.execute(TABLES_QUERY):
             entry = most_specific(wanted, f"{schema}.{name}")
             if entry is not None:
-                found.append((oid, schema, name, kind, identity, rows, wanted[entry]))
+                found.append((oid, schema, name, identity, rows, wanted[entry]))
         oids = [row[0] for row in found]
         columns: dict[int, list[tuple[Any, ...]]] = {}
         for oid, *column in connection.execute(COLUMNS_QUERY, [oids]):
             columns.setdefault(oid, []).append(tuple(column))
         keys: dict[int, list[str]] = dict(connection.execute(PRIMARY_KEYS_QUERY, [oids]).fetchall())
     tables = []
-    for oid, schema, name, kind, identity, rows, options in found:
+    for oid, schema, name, identity, rows, options in found:
         described = columns.get(oid, [])
         in_key = identity == "f"
         tables.append(
@@ -144,7 +142,6 @@ def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], sub
                 oid=oid,
                 schema=schema,
                 name=name,
-                kind=kind,
                 identity=identity,
                 primary_key=tuple(keys.get(oid, ())),
                 columns=tuple(
