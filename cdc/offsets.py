@@ -42,7 +42,10 @@ def read_documents(kafka: KafkaSettings, topic: str, stopping: Callable[[], bool
             if stopping():
                 raise Stopped
             if time.monotonic() > deadline:
-                raise BrokerUnavailable(f"topic {topic}: read up to {reached}, the end {end} was not reached")
+                raise BrokerUnavailable(
+                    f"topic {topic}: read up to {reached}, the end {end} was not reached",
+                    hint="if it stays so, a transaction hangs in Kafka: `kafka-transactions.sh find-hanging` names it",
+                )
             for message in consumer.consume(10_000, 0.2):
                 error = message.error()
                 if error is not None and error.code() == KafkaError._PARTITION_EOF:

@@ -22,6 +22,7 @@ from cdc import names, topics
 from cdc.connector import Stopped
 from cdc.errors import BrokerUnavailable, Fenced, Interrupted, PublishError, RecordTooLarge
 from cdc.event import EVERY_PARTITION, Batch, EventTopic
+from cdc.failpoints import reach
 from cdc.kafka import client
 from cdc.offsets import read_documents
 from cdc.position import Position, dump
@@ -115,8 +116,12 @@ class Publisher:
                 "on_delivery": self._note_refusal,
             },
         )
+        reach("publisher.before_init")
         self._patiently(self._producer.init_transactions)
-        return self._read_position()
+        reach("publisher.after_init")
+        stored = self._read_position()
+        reach("publisher.after_read_position")
+        return stored
 
     def publish(self, batch: Batch) -> None:
         """Store events and position in one transaction, or raise and store nothing a reader sees.
@@ -133,6 +138,7 @@ class Publisher:
         producer = self._producer
         if producer is None:
             raise PublishError("publish before take_over")
+        reach("publisher.before_begin")
         try:
             producer.begin_transaction()
             self._open = True
@@ -154,11 +160,14 @@ class Publisher:
                     produce(topic, value, key, partition, None, None, timestamp, headers)
                 except BufferError:
                     self._produce(topic, key, value, partition, timestamp, headers)
+            reach("publisher.after_records")
             for key, value in self._position_records(batch.position):
                 self._produce(self._offsets_topic, key, value, 0, 0, None)
         except KafkaException as error:
             raise self._given_up(error.args[0]) from error
+        reach("publisher.before_commit")
         self._patiently(producer.commit_transaction)
+        reach("publisher.after_commit")
         self._open = False
 
     def close(self) -> None:

