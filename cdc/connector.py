@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from cdc.event import Batch
+from cdc.event import Batch, Record
 from cdc.position import Position
 
 
 class Connector(Protocol):
     """Reads one source's changes, in commit order, from a stored position on.
 
-    Threads: `stop`, `status` and `confirm` may be called from any thread; all else from
+    Threads: `stop`, `status`, `ask` and `confirm` may be called from any thread; all else from
     one. Errors: `cdc.errors` only. A crash between any two calls must lose nothing: the next
     copy is given the last position that was published and goes on behind it.
     """
@@ -43,6 +43,36 @@ class Connector(Protocol):
 
     def confirm(self, position: Position) -> None:
         """`position` is stored: the source may forget everything up to it."""
+        ...
+
+    def healing(self) -> bool:
+        """Whether a gap is being mended: what `batches` yields has to be compared with the topics.
+
+        Known once `start` has returned.
+        """
+        ...
+
+    def heal_position(self, stored: Position | None) -> Position:
+        """What is to be stored so that the next start heals; called after `lock`, instead of `start`.
+
+        Raises:
+            Refused: there is nothing to heal, or it cannot be.
+        """
+        ...
+
+    def gone(self, topic: str, keys: Sequence[bytes]) -> list[Record]:
+        """Events that delete these keys, which the snapshot that `Batch.complete` told of does not have."""
+        ...
+
+    def ask(self, action: str, tables: Sequence[str]) -> str:
+        """Take a command: `snapshot` (of tables, again), `pause`, `resume` or `cancel` snapshots.
+
+        Args:
+            tables: names and patterns of `schema.table`.
+        Returns: a sentence that says what is going to happen.
+        Raises:
+            Refused: it cannot be done, and why.
+        """
         ...
 
     def status(self) -> dict[str, Any]:

@@ -43,8 +43,10 @@ class Batch:
         records: what to publish, in order.
         position: where the connector stands once they are stored.
         topics: event topics seen for the first time (or changed) in this batch.
+        complete: topics whose snapshot rows are all in this batch or before it.
     """
 
     records: list[Record]
     position: Position
     topics: Sequence[EventTopic] = field(default_factory=tuple)
+    complete: Sequence[str] = ()
