@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cdc.testing.databases import Database, fresh_database
 from cdc.testing.servers import PostgresServer
-from tests.databases import Database, fresh_database
 
 
 @pytest.fixture

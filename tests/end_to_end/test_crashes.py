@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cdc.prove.bridge import Bridge
+from cdc.prove.line import Line
+from cdc.prove.load import Load
+from cdc.prove.waiting import eventually
+from cdc.testing.databases import Database, fresh_database
 from cdc.testing.servers import KafkaServer, PostgresServer
-from tests.databases import Database, fresh_database
-from tests.end_to_end.bridge import Bridge, eventually
-from tests.end_to_end.line import Line
-from tests.end_to_end.load import Load
 
 
 def test_crashes_of_walsender_broker_and_warehouse_are_gone_through_exactly(prefix: str, tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_crashes_of_walsender_broker_and_warehouse_are_gone_through_exactly(pref
     ):
         line = Line(source, target, kafka, prefix, items=1_000)
         with Bridge(tmp_path, line.settings(workers=1)) as bridge:
-            load = Load(source.url(), seed=3, sessions=3, linger=1.0)
+            load = Load(source.url, seed=3, sessions=3, linger=1.0)
             load.start()
             bridge.start()
             bridge.until("streaming")
@@ -39,7 +40,7 @@ def test_crashes_of_walsender_broker_and_warehouse_are_gone_through_exactly(pref
             load.stop()
             postgres.kill()
             postgres.start()
-            load = Load(source.url(), seed=4, sessions=3, linger=1.0)
+            load = Load(source.url, seed=4, sessions=3, linger=1.0)
             load.start()
             _progress(bridge)
             service.kill()

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.judge import Verdict, judge
-from tests.end_to_end.observed import Event
-from tests.end_to_end.truth import parse
-from tests.end_to_end.warehouse import Table
+from cdc.prove.judge import Verdict, judge
+from cdc.prove.observed import Event
+from cdc.prove.truth import parse
+from cdc.prove.warehouse import Table
 
 TABLES = (Table("public.t", ("id",)), Table("public.f", ("id",), full=True), Table("public.k", (), full=True))
 TOPICS = {table.name: f"x.{table.name}" for table in TABLES}

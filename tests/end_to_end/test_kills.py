@@ -13,11 +13,12 @@ from random import Random
 
 import pytest
 
+from cdc.prove.bridge import Bridge
+from cdc.prove.line import Line
+from cdc.prove.load import Load
+from cdc.prove.waiting import eventually
+from cdc.testing.databases import Database
 from cdc.testing.servers import KafkaServer
-from tests.databases import Database
-from tests.end_to_end.bridge import Bridge, eventually
-from tests.end_to_end.line import Line
-from tests.end_to_end.load import Load
 
 KILLS = int(os.environ.get("CDC_KILLS", "22"))
 SEED = int(os.environ.get("CDC_SEED", "1"))
@@ -36,7 +37,7 @@ def test_no_kill_loses_doubles_disorders_or_invents_anything(
     began = time.monotonic()
     rng = Random(SEED)
     line = Line(database, target, kafka, prefix, ITEMS)
-    load = Load(database.url(), SEED)
+    load = Load(database.url, SEED)
     killed: Counter[str] = Counter()
     with Bridge(tmp_path, line.settings(batch_rows=200, workers=1)) as bridge:
         load.start()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from cdc.prove.bridge import Bridge
+from cdc.prove.observed import messages
+from cdc.prove.waiting import eventually
+from cdc.testing.databases import Database
 from cdc.testing.servers import KafkaServer
-from tests.databases import Database
-from tests.end_to_end.bridge import Bridge, eventually
-from tests.end_to_end.observed import messages
 
 ROWS = int(os.environ.get("CDC_ROWS", "2000000"))
 LIMIT = 150_000_000

@@ -6,11 +6,12 @@ import os
 import signal
 from pathlib import Path
 
+from cdc.prove.bridge import Bridge
+from cdc.prove.line import Line
+from cdc.prove.load import Load
+from cdc.prove.waiting import eventually
+from cdc.testing.databases import Database
 from cdc.testing.servers import KafkaServer
-from tests.databases import Database
-from tests.end_to_end.bridge import Bridge, eventually
-from tests.end_to_end.line import Line
-from tests.end_to_end.load import Load
 
 WORKING = ("snapshotting", "streaming")
 
@@ -20,7 +21,7 @@ def test_of_two_copies_one_works_and_the_other_takes_over_exactly(
 ) -> None:
     line = Line(database, target, kafka, prefix, items=5_000)
     settings = line.settings(session_timeout="3s", workers=1)
-    load = Load(database.url(), seed=2, linger=2.0)
+    load = Load(database.url, seed=2, linger=2.0)
     load.start()
     with Bridge(tmp_path, settings, "one") as one, Bridge(tmp_path, settings, "two") as two:
         one.start()

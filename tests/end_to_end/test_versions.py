@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from cdc.prove.bridge import Bridge
+from cdc.prove.line import Line
+from cdc.prove.load import Load
+from cdc.prove.waiting import eventually
+from cdc.testing.databases import Database
 from cdc.testing.servers import KafkaServer, PostgresServer
-from tests.databases import Database
-from tests.end_to_end.bridge import Bridge, eventually
-from tests.end_to_end.line import Line
-from tests.end_to_end.load import Load
 
 TRANSACTIONS = 150
 
@@ -22,7 +23,7 @@ def test_the_whole_line_is_exact(
     # One of the wheels has no test_decoding: there the sink's tables alone are compared.
     witness = any(postgres.bin_dir.parent.rglob("test_decoding.so"))
     line = Line(database, target, kafka, prefix, items=1_000, witness=witness)
-    load = Load(database.url(), seed=postgres.version[0], sessions=3, linger=1.0)
+    load = Load(database.url, seed=postgres.version[0], sessions=3, linger=1.0)
     with Bridge(tmp_path, line.settings()) as bridge:
         load.start()
         bridge.start()

@@ -12,14 +12,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from cdc.testing.servers import KafkaServer
-from tests.databases import Database
-from tests.end_to_end import warehouse
-from tests.end_to_end.bridge import Bridge
-from tests.end_to_end.judge import Verdict, judge
-from tests.end_to_end.observed import await_key, events, topics_of
-from tests.end_to_end.truth import Witness, number
-from tests.end_to_end.warehouse import AUDIT, ITEMS, TABLES, Table
+from cdc.prove import warehouse
+from cdc.prove.bridge import Bridge
+from cdc.prove.judge import Verdict, judge
+from cdc.prove.observed import await_key, events, topics_of
+from cdc.prove.truth import Witness, number
+from cdc.prove.warehouse import AUDIT, ITEMS, TABLES, Table
+from cdc.testing.databases import Database
+from cdc.testing.servers import Broker
 
 MARKER = -1
 """Key of the row that is written last."""
@@ -41,7 +41,7 @@ class Line:
         self,
         source: Database,
         target: Database,
-        kafka: KafkaServer,
+        kafka: Broker,
         prefix: str,
         items: int,
         *,

@@ -37,8 +37,9 @@ SHEETS = Table("public.sheets", ("id",), full=True)
 AUDIT = Table("public.audit", (), full=True)
 LINES = Table("sales.lines", ("line_no", "order_id"))
 VISITS = Table("sales.visits", ("region", "id"))
+MARKS = Table("public.marks", ("id",))
 
-TABLES = (ITEMS, ACCOUNTS, DOCS, SHEETS, AUDIT, LINES, VISITS)
+TABLES = (ITEMS, ACCOUNTS, DOCS, SHEETS, AUDIT, LINES, VISITS, MARKS)
 REGIONS = ("eu", "us", "asia")
 ROOTS: Mapping[str, str] = {f"sales.visits_{region}": VISITS.name for region in ("eu", "us", "rest")}
 
@@ -48,6 +49,7 @@ CREATE SEQUENCE ids START 1000000;
 CREATE TABLE items (
     id bigint PRIMARY KEY, name text NOT NULL, price numeric(12,2), active boolean, note text, added date,
     version bigint NOT NULL DEFAULT nextval('versions'));
+CREATE TABLE marks (id bigint PRIMARY KEY, version bigint NOT NULL DEFAULT nextval('versions'));
 CREATE TABLE accounts (
     id integer PRIMARY KEY, owner text, balance numeric, tags text[], seen timestamptz,
     version bigint NOT NULL DEFAULT nextval('versions'));

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from random import Random
 from typing import Any, Final
 
 import psycopg
 
-from tests.end_to_end.warehouse import REGIONS, body
+from cdc.prove.warehouse import REGIONS, body
 
 NEVER: Final = "never committed"
 
@@ -26,24 +27,29 @@ Cursor = psycopg.Cursor[Any]
 
 
 class Load:
-    """Sessions that write until they are stopped.
+    """Sessions that write until they are stopped, whatever becomes of their server meanwhile.
 
     Args:
-        url: of the database, its tables made and filled.
+        url: asked at each connection for the URL of the database, its tables made and filled.
         seed: of every choice; the interleaving of the sessions is the server's.
         sessions: how many.
         pause: mean seconds between a session's transactions.
         linger: the longest a transaction is kept open, seconds.
     """
 
-    def __init__(self, url: str, seed: int, *, sessions: int = 5, pause: float = 0.04, linger: float = 4.0) -> None:
+    def __init__(
+        self, url: Callable[[], str], seed: int, *, sessions: int = 5, pause: float = 0.04, linger: float = 4.0
+    ) -> None:
         self._url = url
         self._stop = threading.Event()
+        self._may_write = threading.Event()
+        self._may_write.set()
+        self._still = [threading.Event() for _ in range(sessions)]
         self._failures: list[BaseException] = []
         self.tally: Counter[str] = Counter()
         self._threads = [
-            threading.Thread(target=self._session, args=(Random(f"{seed}/{number}"), pause, linger), daemon=True)
-            for number in range(sessions)
+            threading.Thread(target=self._session, args=(Random(f"{seed}/{number}"), still, pause, linger), daemon=True)
+            for number, still in enumerate(self._still)
         ]
 
     def start(self) -> None:
@@ -52,23 +58,61 @@ class Load:
 
     def stop(self) -> None:
         """Let every session end its transaction. Raises what a session failed with."""
-        self._stop.set()
+        self.abandon()
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
         if self._failures:
             raise self._failures[0]
 
-    def _session(self, rng: Random, pause: float, linger: float) -> None:
+    def abandon(self) -> None:
+        """Let every session end, and do not wait for it."""
+        self._stop.set()
+        self._may_write.set()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """No session is in a transaction in here."""
+        self._may_write.clear()
+        for still, thread in zip(self._still, self._threads, strict=True):
+            while thread.is_alive() and not still.wait(0.05):
+                pass
         try:
-            with psycopg.connect(self._url, cursor_factory=psycopg.ClientCursor) as connection:
-                while not self._stop.wait(rng.expovariate(1 / pause)):
-                    try:
-                        self._transaction(connection, rng, linger)
-                    except REFUSALS:
-                        connection.rollback()
-                        self.tally["refused"] += 1
+            yield
+        finally:
+            self._may_write.set()
+
+    def _session(self, rng: Random, still: threading.Event, pause: float, linger: float) -> None:
+        try:
+            while not self._stop.is_set():
+                try:
+                    with psycopg.connect(
+                        self._url(), cursor_factory=psycopg.ClientCursor, connect_timeout=5, autocommit=False
+                    ) as connection:
+                        self._write(connection, rng, still, pause, linger)
+                except psycopg.OperationalError:
+                    # The server went, and the connection with it: what it had committed then, the witness knows.
+                    self.tally["disconnected"] += 1
+                    if not self._may_write.is_set():
+                        still.set()
+                    self._stop.wait(0.1)
         except BaseException as error:
             self._failures.append(error)
+
+    def _write(
+        self, connection: psycopg.Connection[Any], rng: Random, still: threading.Event, pause: float, linger: float
+    ) -> None:
+        while not self._stop.wait(rng.expovariate(1 / pause)):
+            still.clear()
+            if not self._may_write.is_set():
+                still.set()
+                self._may_write.wait()
+                continue
+            try:
+                self._transaction(connection, rng, linger)
+            except REFUSALS:
+                connection.rollback()
+                self.tally["refused"] += 1
 
     def _transaction(self, connection: psycopg.Connection[Any], rng: Random, linger: float) -> None:
         actions = rng.choices(ACTIONS, k=rng.choice((1, 1, 1, 2, 4)))

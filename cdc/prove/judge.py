@@ -19,9 +19,9 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.end_to_end.observed import Event
-from tests.end_to_end.truth import UNCHANGED, Change, Row, Transaction, from_event, number
-from tests.end_to_end.warehouse import Table
+from cdc.prove.observed import Event
+from cdc.prove.truth import UNCHANGED, Change, Row, Transaction, from_event, number
+from cdc.prove.warehouse import Table
 
 SHOWN = 5
 

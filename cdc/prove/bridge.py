@@ -8,24 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from cdc.prove.waiting import Broken, eventually
 from cdc.testing.sweeper import sweeper
 
 STOP_SECONDS = 10.0
-
-
-def eventually(fact: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Wait for a fact; returns what it answered."""
-    deadline = time.monotonic() + seconds
-    while not (found := fact()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
-    return found
 
 
 class Bridge:
@@ -33,17 +24,28 @@ class Bridge:
 
     Args:
         folder: for the YAML and the log.
-        document: the settings.
+        document: the settings; written down at each start.
         name: of the log, where several bridges share a folder and its settings.
+        environment: of its processes, over our own.
+        command: put before its own, such as `["prlimit", "--as=…"]`; must exec it.
     """
 
-    def __init__(self, folder: Path, document: Mapping[str, Any], name: str = "bridge") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        document: Mapping[str, Any],
+        name: str = "bridge",
+        *,
+        environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (),
+    ) -> None:
         self.config = folder / "cdc.yaml"
-        self.config.write_text(json.dumps(document))
+        self._document = document
+        self._more_environment = environment if environment is not None else {}
+        self._prefix = command
         self._log = folder / f"{name}.log"
         self._log.touch()
         self._process: subprocess.Popen[bytes] | None = None
-        self._pids: set[int] = set()
         self._from = 0
 
     def __enter__(self) -> Self:
@@ -54,21 +56,33 @@ class Bridge:
             self.kill()
 
     @property
+    def running(self) -> bool:
+        """Whether it was started, and neither killed nor stopped."""
+        return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        return self._running.pid
+
+    @property
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
     def cdc(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
         """Run another `cdc` command with the same settings."""
+        self._write_settings()
         command = [sys.executable, "-m", "cdc.cli", *arguments]
         return subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=seconds)
 
     def start(self, *names: str) -> None:
         """Start `cdc run` in a process group of its own."""
         assert self._process is None
+        self._write_settings()
         self._from = self._log.stat().st_size
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "cdc.cli", "run", "--listen", "127.0.0.1:0", *names],
+                [*self._prefix, sys.executable, "-m", "cdc.cli", "run", "--listen", "127.0.0.1:0", *names],
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -96,10 +110,11 @@ class Bridge:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise AssertionError(f"the bridge did not stop within {STOP_SECONDS:g} s") from None
+            raise Broken(f"the bridge did not stop within {STOP_SECONDS:g} s") from None
         finally:
             sweeper.process_ended(process.pid)
-        assert not any(map(_alive, workers))
+        if any(map(_alive, workers)):
+            raise Broken("the bridge stopped, and a worker of it did not")
         return code
 
     def workers(self, supervisor: int | None = None, kind: str = "") -> Iterator[int]:
@@ -142,10 +157,13 @@ class Bridge:
         def reached() -> str | None:
             state = self.state()
             if state in ("gap", "failed") and state not in states:
-                raise AssertionError(f"connector is in {state}: {self.connector().get('error')}")
+                raise Broken(f"connector is in {state}: {self.connector().get('error')}")
             return state if state in states else None
 
-        return str(eventually(reached, seconds, f"connector {' or '.join(states)}; log:\n{self.log[-3000:]}"))
+        try:
+            return str(eventually(reached, seconds, f"connector {' or '.join(states)}"))
+        except Broken as broken:
+            raise Broken(f"{broken}; the end of its log:\n{self.log[-3000:]}") from None
 
     @property
     def _running(self) -> subprocess.Popen[bytes]:
@@ -153,7 +171,10 @@ class Bridge:
         return self._process
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "CDC_CONFIG": str(self.config)}
+        return {**os.environ, "CDC_CONFIG": str(self.config), **self._more_environment}
+
+    def _write_settings(self) -> None:
+        self.config.write_text(json.dumps(self._document))
 
 
 def _parent(entry: Path) -> int | None:

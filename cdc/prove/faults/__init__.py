@@ -1,0 +1,1 @@
+"""All faults, by family; each is a `cdc.prove.fault.Fault`."""

@@ -1,0 +1,148 @@
+"""Where one fault strikes: servers, databases, a bridge, a load, and what a fault may do to them. Starts them all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import psycopg
+
+from cdc import failpoints
+from cdc.prove.bridge import Bridge
+from cdc.prove.fault import Setting
+from cdc.prove.line import Line
+from cdc.prove.load import Load
+from cdc.prove.servers import Servers
+from cdc.prove.waiting import eventually
+from cdc.testing.databases import Database, fresh_database
+from cdc.testing.servers import Broker, PostgresServer
+from cdc.testing.sweeper import sweeper
+
+
+class Stage:
+    """What a fault finds. All of it is ended and removed with the stage.
+
+    Attributes:
+        folder: for files of the fault.
+        name: the bridge's name, prefix of its topics, slot and groups.
+        source, target: databases; `.server` is what they are on, `.connect()`, `.rows()` ask them.
+        kafka: the broker; `.bootstrap_servers`, `.kill()`, `.start()`.
+        bridge: the copy that works: `start()`, `kill()`, `stop()`, `workers()`, `until(state)`, `status()`.
+        load: the sessions that write; `paused()` keeps them still for a while.
+        yaml: the bridge's settings; what is changed counts from its next start.
+        environment: of the bridge's processes, over our own.
+        command: put before the bridge's command, such as `["prlimit", "--as=…"]`.
+        failpoints: folder that arms them.
+        notes: what a fault wants to have said below the table.
+        ending: for what a fault needs ended with the stage.
+    """
+
+    def __init__(self, setting: Setting, servers: Servers, seed: int) -> None:
+        self.ending = ExitStack()
+        try:
+            self._set(setting, servers, seed)
+        except BaseException:
+            self.ending.close()
+            raise
+
+    def _set(self, setting: Setting, servers: Servers, seed: int) -> None:
+        self.setting = setting
+        self.folder = Path(tempfile.mkdtemp(prefix="cdc-prove-"))
+        sweeper.folder(self.folder)
+        self.ending.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.name = f"prove-{token_hex(3)}"
+        self.notes: list[str] = []
+        enter = self.ending.enter_context
+        source = enter(setting.source()) if setting.source else servers.postgres()
+        target = enter(setting.target()) if setting.target else servers.postgres()
+        kafka: Broker = enter(setting.kafka()) if setting.kafka else servers.kafka()
+        self.line = Line(
+            enter(fresh_database(source, self.name.replace("-", "_"))),
+            enter(fresh_database(target, self.name.replace("-", "_") + "_service")),
+            kafka,
+            self.name,
+            setting.items,
+        )
+        self.failpoints = self.folder / "failpoints"
+        self.failpoints.mkdir()
+        self.yaml: dict[str, Any] = self.line.settings(batch_rows=200, session_timeout="3s", workers=setting.workers)
+        self.environment: dict[str, str] = {"CDC_FAILPOINTS": str(self.failpoints)}
+        self.command: list[str] = []
+        self.load = Load(lambda: self.source.url(), seed, sessions=setting.sessions, linger=1.0)
+        self.struck_at: float | None = None
+        self._copies = 0
+        self._marks = 0
+        setting.prepare(self)
+        self.bridge = self.another()
+
+    @property
+    def source(self) -> Database:
+        return self.line.source
+
+    @property
+    def target(self) -> Database:
+        return self.line.target
+
+    @property
+    def kafka(self) -> Broker:
+        return self.line.kafka
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.load.abandon()
+        self.ending.close()
+
+    def another(self) -> Bridge:
+        """Another copy of the bridge, not started yet, with the same settings."""
+        self._copies += 1
+        bridge = Bridge(
+            self.folder, self.yaml, f"bridge-{self._copies}", environment=self.environment, command=self.command
+        )
+        return self.ending.enter_context(bridge)
+
+    def arm(self, failpoint: str) -> None:
+        """The first process of the bridge that comes to this point is killed there."""
+        assert failpoint in failpoints.NAMES, failpoint
+        (self.failpoints / failpoint).touch()
+
+    def armed(self, failpoint: str) -> bool:
+        """Whether nobody came to the point yet."""
+        return (self.failpoints / failpoint).exists()
+
+    def struck(self) -> None:
+        """From now on the line must recover."""
+        self.struck_at = time.monotonic()
+
+    def source_moved(self, server: PostgresServer) -> None:
+        """Another server (a standby, promoted) holds the source database now; load and witness follow it."""
+        self.line.source = Database(self.line.source.name, server)
+
+    def mark(self) -> int:
+        """Commit a marker row; returns its number. Waits while the source does not answer."""
+        self._marks += 1
+
+        def written() -> bool:
+            try:
+                with self.source.connect(connect_timeout=5) as connection:
+                    connection.execute("INSERT INTO marks (id) VALUES (%s) ON CONFLICT DO NOTHING", [self._marks])
+            except psycopg.OperationalError:
+                return False
+            return True
+
+        eventually(written, 60, "the source takes a row")
+        return self._marks
+
+    def arrived(self, mark: int) -> bool:
+        """Whether the marker row is in the service's table."""
+        try:
+            with self.target.connect(connect_timeout=5) as connection:
+                return connection.execute("SELECT 1 FROM marks WHERE id = %s", [mark]).fetchone() is not None
+        except (psycopg.OperationalError, psycopg.errors.UndefinedTable):
+            return False
