@@ -212,6 +212,8 @@ class KafkaServer(Broker):
         self.jars = jars or kafka_jars()
         super().__init__()
         self.settings = dict(settings or {})
+        # Not with a "-" in front, which Kafka's tool would take for an option.
+        self.cluster_id = "c" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
         self._controller_port = 0
 
     def _choose_ports(self) -> None:
@@ -246,10 +248,8 @@ class KafkaServer(Broker):
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         java = ["java", "-Xmx512m", "-cp", f"{self.jars}/*"]
         if not data.exists():
-            # Not with a "-" in front, which the tool would take for an option.
-            cluster = "c" + base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")[1:]
             formatted = subprocess.run(
-                [*java, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)],
+                [*java, "kafka.tools.StorageTool", "format", "-t", self.cluster_id, "-c", str(properties)],
                 capture_output=True,
                 text=True,
             )

@@ -1,4 +1,4 @@
-"""Ends servers and removes folders that a test run leaves behind, however it ended. Touches processes and folders.
+"""Ends servers and removes folders that a test run leaves behind, however it ended. Touches processes, folders, mounts.
 
 `Sweeper` starts this file as a process of its own, in its own session, and tells it on
 standard input what there is. When the teller is gone, even by SIGKILL, the sweeper ends
@@ -41,6 +41,13 @@ class Sweeper:
         """Have the folder removed."""
         self._tell(folder=str(path))
 
+    def mount(self, path: Path) -> None:
+        """Have what is mounted there unmounted."""
+        self._tell(mount=str(path))
+
+    def unmounted(self, path: Path) -> None:
+        self._tell(unmounted=str(path))
+
     def _tell(self, **what: int | str) -> None:
         with self._lock:
             if self._process is None:
@@ -70,7 +77,7 @@ def alive(pid: int) -> bool:
         return not Path("/proc/self").exists()
 
 
-def _sweep(processes: dict[int, int], folders: list[str]) -> None:
+def _sweep(processes: dict[int, int], mounts: list[str], folders: list[str]) -> None:
     for pid, number in processes.items():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
@@ -80,6 +87,8 @@ def _sweep(processes: dict[int, int], folders: list[str]) -> None:
     for pid in filter(alive, processes):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    for mount in mounts:
+        subprocess.run(["umount", "--lazy", mount], stderr=subprocess.DEVNULL)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -88,6 +97,7 @@ def _main(parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     processes: dict[int, int] = {}
+    mounts: list[str] = []
     folders: list[str] = []
     unread = b""
     # The end of input alone is not enough: a child the parent forked may hold the pipe open.
@@ -102,11 +112,15 @@ def _main(parent: int) -> None:
             told = json.loads(line)
             if "folder" in told:
                 folders.append(told["folder"])
+            elif "mount" in told:
+                mounts.append(told["mount"])
+            elif "unmounted" in told:
+                mounts.remove(told["unmounted"])
             elif told["signal"]:
                 processes[told["pid"]] = told["signal"]
             else:
                 processes.pop(told["pid"], None)
-    _sweep(processes, folders)
+    _sweep(processes, mounts, folders)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from cdc.testing.cluster import KafkaCluster
 from cdc.testing.servers import Broker, EmbeddedBroker, KafkaServer, PostgresServer, installed_postgres
 from cdc.testing.sweeper import alive
 from cdc.testing.system import wait_for
@@ -117,7 +118,7 @@ def write_one(broker: Broker, topic: str) -> None:
     producer.commit_transaction(30)
 
 
-def read_one(broker: Broker, topic: str, group: str = "reader") -> bytes | None:
+def read_one(broker: Broker | KafkaCluster, topic: str, group: str = "reader") -> bytes | None:
     consumer = Consumer(
         {
             "bootstrap.servers": broker.bootstrap_servers,
