@@ -18,6 +18,7 @@ from cdc.commands.demo import demo
 from cdc.commands.init import init
 from cdc.commands.run import run
 from cdc.commands.schema import schema
+from cdc.commands.snapshot import snapshot
 from cdc.commands.status import status
 from cdc.commands.tail import tail
 from cdc.errors import CdcError
@@ -47,7 +48,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (init, check, run, status, tail, schema, demo):
+for command in (init, check, run, status, snapshot, tail, schema, demo):
     app.command()(command)
 
 

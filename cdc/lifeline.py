@@ -20,10 +20,12 @@ _SUPERVISOR = 0
 """Standard input: its end means that the supervisor is gone."""
 
 
-def hold_on(on_stop: Callable[[], None]) -> None:
-    """Die with the supervisor, and call `on_stop` (from a thread of its own) on SIGTERM and SIGINT.
+def hold_on(on_stop: Callable[[], None], on_line: Callable[[bytes], None]) -> None:
+    """Die with the supervisor; call `on_stop` on SIGTERM and SIGINT, and `on_line` with each line it writes.
 
-    A thread does both, because Python runs signal handlers in the main thread only, between
+    Both are called from a thread of its own, and have to return at once.
+
+    A thread does it, because Python runs signal handlers in the main thread only, between
     two bytecodes: never while that one waits in librdkafka or libpq. Call it from the main thread.
     """
     _die_with_parent()
@@ -34,14 +36,20 @@ def hold_on(on_stop: Callable[[], None]) -> None:
         signal.signal(number, _noted)
 
     def watch() -> None:
+        unfinished = b""
         with wakeup:
             while True:
                 readable, _, _ = select.select([_SUPERVISOR, signals.fileno()], [], [])
                 if signals.fileno() in readable:
                     signals.recv(64)
                     on_stop()
-                if _SUPERVISOR in readable and not os.read(_SUPERVISOR, 64):
-                    _end_at_once()
+                if _SUPERVISOR in readable:
+                    received = os.read(_SUPERVISOR, 65536)
+                    if not received:
+                        _end_at_once()
+                    *lines, unfinished = (unfinished + received).split(b"\n")
+                    for line in lines:
+                        on_line(line)
 
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
@@ -60,14 +68,16 @@ class ReportPipe:
         self._unsent = b""
         self._lock = threading.Lock()
 
-    def send(self, report: Mapping[str, Any]) -> None:
-        """Write a report; drop it when the supervisor does not keep up. From any thread."""
+    def send(self, report: Mapping[str, Any]) -> bool:
+        """Write a report; drop it, and say False, when the supervisor does not keep up. From any thread."""
         line = orjson.dumps(report, default=str) + b"\n"
         with self._lock:
             if self._unsent:
                 self._write(b"")
-            if not self._unsent:
-                self._write(line)
+            if self._unsent:
+                return False
+            self._write(line)
+            return True
 
     def send_last(self, report: Mapping[str, Any]) -> None:
         """Write the report that says how this ends; waits for a supervisor that is slow."""
@@ -75,10 +85,9 @@ class ReportPipe:
         self.send(report)
 
     def _write(self, line: bytes) -> None:
-        data = self._unsent + line
+        self._unsent += line
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            data = data[os.write(self._descriptor, data) :]
-            self._unsent = data
+            self._unsent = self._unsent[os.write(self._descriptor, self._unsent) :]
 
 
 def _die_with_parent() -> None:

@@ -9,6 +9,7 @@ A plugin's package names one object in its entry point (`cdc.connectors` or `cdc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -47,11 +48,15 @@ class ConnectorPlugin:
         settings: the model of its section under `connectors:`.
         create: (all settings, the connector's name, its section) → a connector.
         check: the same arguments → findings; connects, changes nothing.
+        watch: the same arguments, and why the connector is down → a context with a function that is
+            called now and then, answers what the source keeps for it (figures of `Connector.status`),
+            and raises Gap when it has made the source give that up. None: nothing is kept.
     """
 
     settings: type[ConnectorSettings]
     create: Callable[[Settings, str, Any], Connector]
     check: Callable[[Settings, str, Any], Iterable[Finding]]
+    watch: Callable[[Settings, str, Any, str], AbstractContextManager[Callable[[], dict[str, Any]]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

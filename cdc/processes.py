@@ -2,8 +2,8 @@
 
 Two pipes tie them. The worker writes its reports, one JSON object a line, to the one whose
 number it is given as `--report-fd`; only its exit closes it. The other is its standard
-input: nothing is ever written there, and its end tells the worker that the supervisor is
-gone (`cdc.lifeline` is the worker's side).
+input: what it is asked comes there, a line each (`cdc.asking`), and its end tells the worker
+that the supervisor is gone (`cdc.lifeline` is the worker's side).
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ class WorkerProcess:
     Started by exec, never by fork alone: librdkafka's threads do not survive a fork.
     On Linux the worker asks to be killed when the *thread* that started it ends.
 
+    Args:
+        command: without `--report-fd`.
+        inherited: descriptors that the command names.
     Raises:
         OSError: the command cannot be run.
     """
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], inherited: Sequence[int] = ()) -> None:
         self._reports, report_end = os.pipe()
         try:
             self._process = subprocess.Popen(
                 [*command, "--report-fd", str(report_end)],
                 stdin=subprocess.PIPE,
-                pass_fds=[report_end],
+                pass_fds=[report_end, *inherited],
                 process_group=0,
                 bufsize=0,
             )
@@ -46,8 +49,12 @@ class WorkerProcess:
             raise
         finally:
             os.close(report_end)
+        assert self._process.stdin is not None
+        self._asks = self._process.stdin.fileno()
         os.set_blocking(self._reports, False)
+        os.set_blocking(self._asks, False)
         self._unfinished_line = b""
+        self._unwritten = b""
 
     @property
     def pid(self) -> int:
@@ -73,6 +80,14 @@ class WorkerProcess:
             self._unfinished_line = b""
         return [report for line in lines if (report := _parsed(line)) is not None], ended
 
+    def ask(self, line: bytes) -> bool:
+        """Write a line to its standard input; False: it does not read what it was asked before."""
+        self._write_asks(b"")
+        if self._unwritten:
+            return False
+        self._write_asks(line)
+        return True
+
     def ask_to_stop(self) -> None:
         """SIGTERM."""
         with contextlib.suppress(ProcessLookupError):
@@ -94,6 +109,11 @@ class WorkerProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         return returncode
+
+    def _write_asks(self, line: bytes) -> None:
+        self._unwritten += line
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            self._unwritten = self._unwritten[os.write(self._asks, self._unwritten) :]
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

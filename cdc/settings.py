@@ -218,6 +218,10 @@ class ServerSettings(Model):
 
     listen: str = "127.0.0.1:8083"
     """A loopback address and a port, `127.0.0.1:8083`: whoever reaches it may read the status."""
+    token: SecretStr | None = None
+    """Whoever changes something through it (`cdc snapshot`, `cdc heal`) must show this text; all may if not set."""
+    token_file: str | None = None
+    """File that holds the token."""
 
     @field_validator("listen")
     @classmethod
@@ -226,13 +230,22 @@ class ServerSettings(Model):
         if found and found[2] and int(found[2]) <= 65535:
             return value
         if re.fullmatch(r".+:\d{1,5}", value):
-            raise ValueError("must be a loopback address: nothing guards it yet, such as 127.0.0.1:8083")
+            raise ValueError("must be a loopback address: its status is open to all, such as 127.0.0.1:8083")
         raise ValueError("must be a loopback address and a port, such as 127.0.0.1:8083")
 
     def address(self) -> tuple[str, int]:
         """Host and port."""
         host, port = self.listen.rsplit(":", 1)
         return host.strip("[]"), int(port)
+
+
+class SpoolSettings(Model):
+    """Where a worker puts on disk what it must hold and may not hold in memory."""
+
+    folder: str | None = None
+    """A folder that exists; the system's for temporary files if not set. Files in it are removed in any case."""
+    quota: Annotated[Size, Field(ge=65_536)] = 8 * 1024**3
+    """How much disk one worker may take."""
 
 
 class Settings(BaseSettings):
@@ -256,6 +269,8 @@ class Settings(BaseSettings):
     """What writes topics to a target."""
     server: ServerSettings = ServerSettings()
     """The local HTTP address."""
+    spool: SpoolSettings = SpoolSettings()
+    """Where a heal keeps what topics hold, while it compares."""
 
     _places: dict[Path, Place] = PrivateAttr(default_factory=dict)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-WELL = frozenset({"waiting", "snapshotting", "streaming", "paused", "catching_up", "live"})
+WELL = frozenset({"waiting", "snapshotting", "streaming", "paused", "catching_up", "live", "watching"})
 """A worker in one of these does what it should."""
 
 ENDED = frozenset({"gap", "failed", "stopped"})
@@ -16,7 +16,7 @@ ENDED = frozenset({"gap", "failed", "stopped"})
 BROKEN = frozenset({"gap", "failed"})
 """Somebody has to do something: `cdc status` exits with 3."""
 
-_WORST_FIRST = (
+STATES = (
     "gap",
     "failed",
     "retrying",
@@ -29,8 +29,17 @@ _WORST_FIRST = (
     "live",
     "stopped",
 )
+"""Of connectors and sinks, the worst first."""
 
-_CONNECTOR_FIGURES = ("lag_seconds", "lag_bytes", "rate", "retained_wal_bytes")
+_CONNECTOR_FIGURES = ("lag_seconds", "lag_bytes", "rate")
+_WATCHED_FIGURES = (
+    "retained_wal_bytes",
+    "safe_wal_bytes",
+    "wal_status",
+    "unconfirmed_seconds",
+    "wal_held_by",
+    "wal_warning",
+)
 _SINK_FIGURES = ("lag_seconds", "lag_events", "rate")
 
 
@@ -63,15 +72,22 @@ class Observed:
         return self.pid is not None
 
 
-def connector_view(observed: Observed) -> dict[str, Any]:
-    """A connector as `cdc status --json` shows it. Live figures of one that does not run are None."""
+def connector_view(observed: Observed, watch: Observed | None = None) -> dict[str, Any]:
+    """A connector as `cdc status --json` shows it. Live figures of one that does not run are None.
+
+    Args:
+        watch: what looks after its source while it is down.
+    """
+    source = observed if watch is None else watch
     return {
         "state": observed.state,
         "position": observed.report.get("position"),
         **{name: _figure(observed, name) for name in _CONNECTOR_FIGURES},
+        **{name: _figure(source, name) for name in _WATCHED_FIGURES},
         **_circumstances(observed),
         "snapshot": observed.report.get("snapshot"),
-        **_further(observed, {"position", "snapshot", *_CONNECTOR_FIGURES}),
+        "watch": None if watch is None else {"state": watch.state, "error": watch.error, "pid": watch.pid},
+        **_further(observed, {"position", "snapshot", "watch", *_CONNECTOR_FIGURES, *_WATCHED_FIGURES}),
     }
 
 
@@ -145,4 +161,4 @@ def _total(figures: Sequence[Any]) -> Any:
 
 
 def _severity(state: str) -> int:
-    return _WORST_FIRST.index(state) if state in _WORST_FIRST else 0
+    return STATES.index(state) if state in STATES else 0

@@ -82,9 +82,10 @@ def _state(worker: Mapping[str, Any]) -> Text:
 
 def _notes(name: str, worker: Mapping[str, Any]) -> list[Text]:
     notes = []
-    snapshot = worker.get("snapshot")
-    if snapshot and worker["state"] == "snapshotting":
-        notes.append(Text.assemble((f"{name}: ", "bold"), "snapshot ", _progress(snapshot)))
+    if worker.get("snapshot") and worker["pid"] is not None:
+        notes.append(Text.assemble((f"{name}: ", "bold"), "snapshot ", progress(worker["snapshot"])))
+    if worker.get("wal_warning"):
+        notes.append(Text.assemble((f"{name}: ", "bold"), (str(worker["wal_warning"]), "yellow")))
     silent = worker.get("silent_seconds")
     if silent is not None and silent > 10:
         notes.append(Text.assemble((f"{name}: ", "bold"), f"has said nothing for {duration(silent)}"))
@@ -97,14 +98,20 @@ def _notes(name: str, worker: Mapping[str, Any]) -> list[Text]:
     return notes
 
 
-def _progress(snapshot: Mapping[str, Any]) -> str:
+def progress(snapshot: Mapping[str, Any]) -> str:
+    """How far a snapshot is, in words."""
     rows, total = amount(snapshot.get("rows"), ""), amount(snapshot.get("total"), "")
-    parts = [f"{rows or 0} of {total} rows" if total else f"{rows or 0} rows"]
+    parts = ["paused"] if snapshot.get("paused") else []
+    parts.append(f"{rows or 0} of {total} rows" if total else f"{rows or 0} rows")
     if snapshot.get("percent"):
         parts.append(f"{snapshot['percent']:.1f} %")
-    if snapshot.get("tables"):
-        parts.append(f"{snapshot.get('tables_done', 0)} of {snapshot['tables']} tables done")
-    parts.append(amount(snapshot.get("rate"), " rows/s"))
-    left = duration(snapshot.get("seconds_left"))
-    parts.append(f"{left} left" if left else "")
+    for things in ("tables", "ranges"):
+        if snapshot.get(things):
+            parts.append(f"{snapshot.get(f'{things}_done', 0)} of {snapshot[things]} {things} done")
+    if not snapshot.get("paused"):
+        parts.append(amount(snapshot.get("rate"), " rows/s"))
+        left = duration(snapshot.get("seconds_left"))
+        parts.append(f"{left} left" if left else "")
+    if snapshot.get("waiting_for"):
+        parts.append(f"waiting for {snapshot['waiting_for']}")
     return ", ".join(part for part in parts if part)

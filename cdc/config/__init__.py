@@ -6,11 +6,13 @@ All that is wrong is shown at once, each with file, line, the key's path and a s
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path as FilePath
-from typing import Any
+from typing import IO, Any, TypeAlias
 
+import orjson
 from pydantic import BaseModel, ValidationError
 
 from cdc import databases, kafka, plugins
@@ -18,7 +20,10 @@ from cdc.config import consistency, documents, wording
 from cdc.config.documents import Document
 from cdc.config.overrides import override
 from cdc.errors import ConfigError, Problem, SecretUnavailable
-from cdc.settings import DatabaseSettings, KafkaSettings, Path, Settings, place_settings
+from cdc.settings import DatabaseSettings, KafkaSettings, Path, ServerSettings, Settings, place_settings
+
+Texts: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and contents of YAML files."""
 
 DEFAULT = "cdc.yaml"
 """What is read in the current folder when neither an argument nor `CDC_CONFIG` says otherwise."""
@@ -38,7 +43,39 @@ def load(path: FilePath | str | None = None, environ: Mapping[str, str] = os.env
     Raises:
         ConfigError: everything that is wrong.
     """
-    return _settings([documents.read(_text(file), str(file), environ) for file in _files(path, environ)], environ)
+    return from_texts(read(path, environ), environ)
+
+
+def read(path: FilePath | str | None = None, environ: Mapping[str, str] = os.environ) -> Texts:
+    """The files that `load` reads, and what is in them.
+
+    Raises:
+        ConfigError: one that is missing, or cannot be read.
+    """
+    return tuple((str(file), _text(file)) for file in _files(path, environ))
+
+
+def from_texts(texts: Texts, environ: Mapping[str, str] = os.environ) -> Settings:
+    """As `load`, from what was read before."""
+    return _settings([documents.read(text, file, environ) for file, text in texts], environ)
+
+
+def texts_in(descriptor: int) -> Texts:
+    """What `write_texts` wrote to an open file; several processes may share it."""
+    content = bytearray()
+    while part := os.pread(descriptor, 65536, len(content)):
+        content += part
+    return tuple((file, text) for file, text in orjson.loads(content))
+
+
+def write_texts(texts: Texts) -> IO[bytes]:
+    """A file without a name that holds them: for a process that is to run with just these settings."""
+    descriptor, name = tempfile.mkstemp()
+    os.unlink(name)
+    file = os.fdopen(descriptor, "w+b")
+    file.write(orjson.dumps(texts))
+    file.flush()
+    return file
 
 
 def parse(text: str, environ: Mapping[str, str] | None = None, *, file: str = "<text>") -> Settings:
@@ -77,7 +114,8 @@ def _settings(read: list[Document], environ: Mapping[str, str]) -> Settings:
     override(document, environ)
     kinds = dict(_plugin_models(document))
     _files_near_the_yaml(document)
-    models: dict[Path, type[BaseModel]] = {("kafka",): KafkaSettings, **dict(_databases(document)), **kinds}
+    bases: dict[Path, type[BaseModel]] = {("kafka",): KafkaSettings, ("server",): ServerSettings}
+    models = {**bases, **dict(_databases(document)), **kinds}
     for path, model in models.items():
         _fill_secrets(document, path, model)
     settings = _validated(document, kinds)

@@ -12,7 +12,7 @@ from cdc.commands.run import tasks_of
 from cdc.errors import ConfigError, Gap
 from cdc.failures import describe
 from cdc.settings import ConnectorSettings, KafkaSettings, Settings, SinkSettings
-from cdc.supervisor import Task
+from cdc.supervised import Task
 
 KAFKA = KafkaSettings(bootstrap_servers="localhost:9092")
 
@@ -105,7 +105,8 @@ def test_wrong_usage(
 def test_listening_beyond_this_machine_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], settings: Settings
 ) -> None:
-    monkeypatch.setattr("cdc.commands.run.load", lambda _: settings)
+    monkeypatch.setattr("cdc.commands.run.read", lambda _: ())
+    monkeypatch.setattr("cdc.commands.run.from_texts", lambda _: settings)
     assert main(monkeypatch, "run", "--listen", "0.0.0.0:8083") == 2
     assert "must be a loopback address" in capsys.readouterr().err
 

@@ -6,7 +6,7 @@ import http.client
 import io
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -22,6 +22,19 @@ from cdc.states import Observed, connector_view, sink_view
 
 ERROR = {"type": "Gap", "message": "slot cdc_shop is gone", "hint": "cdc heal", "retriable": False}
 SNAPSHOT = {"rows": 1_500_000, "total": 6_000_000, "percent": 25.0, "rate": 150_000.0, "seconds_left": 30.0}
+
+
+class StatusOnly:
+    """A bridge that takes no commands."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self.status = lambda: document
+
+    def ask(self, name: str, action: str, tables: Sequence[str]) -> Mapping[str, Any]:
+        raise AssertionError("not asked here")
+
+    def restart(self, kind: str, name: str) -> Mapping[str, Any]:
+        raise AssertionError("not asked here")
 
 
 def observed(state: str, **more: Any) -> Observed:
@@ -40,7 +53,7 @@ def status() -> dict[str, Any]:
 
 @pytest.fixture
 def server(status: dict[str, Any]) -> Iterator[Server]:
-    server = Server("127.0.0.1", 0, lambda: status)
+    server = Server("127.0.0.1", 0, StatusOnly(status))
     yield server
     server.close()
 
@@ -101,7 +114,7 @@ def test_a_page_that_reaches_us_by_another_name_is_refused(server: Server) -> No
 
 def test_an_address_in_use_is_named(server: Server) -> None:
     with pytest.raises(CdcError, match=r"127\.0\.0\.1:\d+ is in use") as caught:
-        Server(*parse(server.url), dict)
+        Server(*parse(server.url), StatusOnly({}))
     assert caught.value.exit_code == 1
 
 
@@ -137,7 +150,7 @@ def test_without_a_bridge_it_says_so() -> None:
 
 
 def test_something_else_at_the_address_is_no_bridge() -> None:
-    other = Server("127.0.0.1", 0, lambda: {"hello": "world"})
+    other = Server("127.0.0.1", 0, StatusOnly({"hello": "world"}))
     try:
         with pytest.raises(CdcError, match="is not a bridge"):
             cdc("status", "--listen", other.url)

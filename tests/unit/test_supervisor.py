@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from cdc.restarts import Pauses
-from cdc.supervisor import Supervisor, Task
+from cdc.supervised import Task
+from cdc.supervisor import Supervisor
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 ROOT = FAKE_WORKER.parents[2]
@@ -163,7 +164,8 @@ def test_all_are_stopped_and_a_stubborn_one_is_killed(tmp_path: Path) -> None:
 
 SUPERVISOR_ALONE = """
 import signal, sys
-from cdc.supervisor import Supervisor, Task
+from cdc.supervised import Task
+from cdc.supervisor import Supervisor
 supervisor = Supervisor([Task("connector", name) for name in sys.argv[2:]], [sys.executable, {fake!r}, sys.argv[1]])
 signal.signal(signal.SIGTERM, lambda *_: supervisor.stop())
 supervisor.run()
