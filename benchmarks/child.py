@@ -10,6 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -20,29 +21,30 @@ from cdc.pipeline import run_connector
 from cdc.plugins import connector_plugins
 from cdc.position import Position
 from cdc.publisher import Publisher
+from cdc.settings import Settings
 
 
-class Counting:
+class Counting(Publisher):
     """Counts what is published, and stops the connector behind the last event."""
 
-    def __init__(self, publisher: Publisher, discard: bool, events: int) -> None:
-        self._publisher = publisher
+    def __init__(self, settings: Settings, connector: str, discard: bool, events: int) -> None:
+        super().__init__(settings, connector)
         self._discard = discard
         self._wanted = events
         self.events = self.batches = self.bytes = 0
         self.first = self.last = 0.0
         self.cpu = 0.0
-        self.stop = lambda: None
+        self.stop: Callable[[], None] = lambda: None
 
     def take_over(self) -> Position | None:
-        stored = self._publisher.take_over()
+        stored = super().take_over()
         self.first = time.monotonic()
         return stored
 
     def publish(self, batch: Batch) -> None:
         rows = [len(record[2] or b"") for record in batch.records if not record[0].endswith(".cdc.schemas")]
         if not self._discard or not batch.records:
-            self._publisher.publish(batch)
+            super().publish(batch)
         self.events += len(rows)
         self.bytes += sum(rows)
         self.batches += bool(rows)
@@ -52,20 +54,17 @@ class Counting:
         if self.events >= self._wanted and batch.position.order:  # an intent has no order yet
             self.stop()
 
-    def close(self) -> None:
-        self._publisher.close()
-
 
 def main() -> None:
     config, name, target, events = sys.argv[1:]
     settings = load(Path(config))
     section = settings.connectors[name]
     connector = connector_plugins()[section.type].create(settings, name, section)
-    publisher = Counting(Publisher(settings, name), target == "null", int(events))
+    publisher = Counting(settings, name, target == "null", int(events))
     publisher.stop = connector.stop
     began = time.monotonic()
     started_cpu = time.process_time()
-    run_connector(connector, publisher)  # type: ignore[arg-type]
+    run_connector(connector, publisher)
     figures = {
         "events": publisher.events,
         "batches": publisher.batches,

@@ -9,6 +9,7 @@ supervisor starts the worker again after a pause when it is true.
     ├── Gap                      changes that can no longer be read             exit 3
     ├── Refused                  would be unsafe to go on                       exit 3
     ├── SecretUnavailable        a password file or command gives nothing for now (retriable)
+    ├── SpoolFull                what has to be held on disk does not fit there
     ├── SourceError              the source said no
     │   ├── SourceUnavailable    … for now (retriable)
     │   └── ProtocolError        a message that cannot be understood
@@ -78,9 +79,18 @@ class ConfigError(CdcError):
 
 
 class Gap(CdcError):
-    """Changes that can no longer be read. The worker stops in state `gap`."""
+    """Changes that can no longer be read. The worker stops in state `gap`.
+
+    Args:
+        lasting: whether only a heal ends it, so that it is told again even if it cannot be seen any
+            more. False where what is found says it at every start, or the settings may be to blame.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, lasting: bool = True) -> None:
+        super().__init__(message, hint=hint)
+        self.lasting = lasting
 
 
 class Refused(CdcError):
@@ -93,6 +103,10 @@ class SecretUnavailable(CdcError):
     """A password's file cannot be read, or its command fails, for now."""
 
     retriable = True
+
+
+class SpoolFull(CdcError):
+    """What must be held on disk does not fit: the disk is full, or the quota is used up. Nothing is lost."""
 
 
 class SourceError(CdcError):

@@ -28,11 +28,13 @@ class EventTopic:
         topic: its name.
         table: the source's name of the table, "schema.table".
         key_columns: names of the key's columns; empty for a table without key.
+        distinct: whether no two rows have the same key.
     """
 
     topic: str
     table: str
     key_columns: tuple[str, ...]
+    distinct: bool = True
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Reading the offsets topic to its end. Touches Kafka's consumer interface.
+"""Reading topics to their ends: committed records only, from the first one on. Touches Kafka's consumer interface.
 
 `read_committed` alone would stop at the last stable offset, which another connector's open
 transaction may hold back behind our own last record. So the end is asked of
@@ -9,10 +9,10 @@ Connect's KafkaBasedLog does).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cdc.connector import Stopped
 from cdc.errors import BrokerUnavailable, PublishError
@@ -21,7 +21,13 @@ from cdc.position import load
 from cdc.settings import KafkaSettings
 
 PATIENCE_SECONDS = 90.0
-"""Longer than a transaction may stay open: the last stable offset moves on by then."""
+"""Without progress. Longer than a transaction may stay open: the last stable offset moves on by then."""
+
+AT_ONCE = 10_000
+"""Records taken from librdkafka at a time."""
+
+QUEUE_KBYTES = 8192
+"""What librdkafka may hold in memory beside that, by its own count."""
 
 
 def read_documents(kafka: KafkaSettings, topic: str, stopping: Callable[[], bool]) -> dict[bytes, dict[str, Any]]:
@@ -31,37 +37,61 @@ def read_documents(kafka: KafkaSettings, topic: str, stopping: Callable[[], bool
         BrokerUnavailable: the end was not reached in time.
         PublishError: a document cannot be read; names topic, partition and offset.
     """
-    end = _end_offset(kafka, topic)
     documents: dict[bytes, dict[str, Any]] = {}
-    consumer = _consumer(kafka, topic, "read_committed")
-    try:
-        consumer.assign([TopicPartition(topic, 0, 0)])
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        reached = 0
-        while reached < end:
-            if stopping():
-                raise Stopped
-            if time.monotonic() > deadline:
-                raise BrokerUnavailable(
-                    f"topic {topic}: read up to {reached}, the end {end} was not reached",
-                    hint="if it stays so, a transaction hangs in Kafka: `kafka-transactions.sh find-hanging` names it",
-                )
-            for message in consumer.consume(10_000, 0.2):
-                error = message.error()
-                if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                    reached = max(reached, message.offset() or 0)
-                elif error is not None:
-                    raise BrokerUnavailable(f"topic {topic}: {error.str()}")
-                else:
-                    reached = (message.offset() or 0) + 1
-                    _note(documents, message, topic)
-    finally:
-        consumer.close()
+    for messages in committed(kafka, topic, 1, stopping):
+        for message in messages:
+            _note(documents, message, topic)
     return documents
 
 
-def _note(documents: dict[bytes, dict[str, Any]], message: Any, topic: str) -> None:
+def committed(
+    kafka: KafkaSettings, topic: str, partitions: int, stopping: Callable[[], bool]
+) -> Iterator[list[Message]]:
+    """Every committed record that is on the topic now, some at a time; each partition in order.
+
+    Raises:
+        Stopped: `stopping` said so.
+        BrokerUnavailable: an end was not reached in time.
+    """
+    ends = _ends(kafka, topic, partitions)
+    unread = {partition for partition, (low, high) in ends.items() if high > low}
+    if not unread:
+        return
+    consumer = _consumer(kafka, topic, "read_committed")
+    try:
+        consumer.assign([TopicPartition(topic, partition, ends[partition][0]) for partition in sorted(unread)])
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while unread:
+            if stopping():
+                raise Stopped
+            if time.monotonic() > deadline:
+                first = min(unread)
+                raise BrokerUnavailable(
+                    f"topic {topic} [{first}]: the end {ends[first][1]} was not reached",
+                    hint="if it stays so, a transaction hangs in Kafka: `kafka-transactions.sh find-hanging` names it",
+                )
+            records: list[Message] = []
+            for message in consumer.consume(AT_ONCE, 0.2):
+                partition, reached = int(message.partition() or 0), int(message.offset() or 0)
+                error = message.error()
+                if error is None:
+                    records.append(message)
+                    reached += 1
+                elif error.code() != KafkaError._PARTITION_EOF:
+                    raise BrokerUnavailable(f"topic {topic}: {error.str()}")
+                if reached >= ends[partition][1]:
+                    unread.discard(partition)
+            if records:
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                yield records
+    finally:
+        consumer.close()
+
+
+def _note(documents: dict[bytes, dict[str, Any]], message: Message, topic: str) -> None:
     key, value = message.key(), message.value()
+    if key is None:
+        return
     if value is None:
         documents.pop(key, None)
         return
@@ -74,15 +104,19 @@ def _note(documents: dict[bytes, dict[str, Any]], message: Any, topic: str) -> N
         ) from error
 
 
-def _end_offset(kafka: KafkaSettings, topic: str) -> int:
+def _ends(kafka: KafkaSettings, topic: str, partitions: int) -> dict[int, tuple[int, int]]:
+    """First offset, and the one behind the last record, of every partition."""
     consumer = _consumer(kafka, topic, "read_uncommitted")
     try:
-        _, high = consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30.0)
+        found = {}
+        for partition in range(partitions):
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30.0)
+            found[partition] = (int(low), int(high))
     except KafkaException as error:
         raise BrokerUnavailable(f"topic {topic}: its end cannot be read: {error.args[0].str()}") from error
     finally:
         consumer.close()
-    return int(high)
+    return found
 
 
 def _consumer(kafka: KafkaSettings, topic: str, isolation: str) -> Consumer:
@@ -95,5 +129,6 @@ def _consumer(kafka: KafkaSettings, topic: str, isolation: str) -> Consumer:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            "queued.max.messages.kbytes": QUEUE_KBYTES,
         },
     )

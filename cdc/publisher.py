@@ -9,24 +9,25 @@ from the stored position.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
-import orjson
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from cdc import names, topics
+from cdc import homes, names, patterns, topics
 from cdc.connector import Stopped
-from cdc.errors import BrokerUnavailable, Fenced, Interrupted, PublishError, RecordTooLarge
+from cdc.errors import BrokerUnavailable, Fenced, Gap, Interrupted, PublishError, RecordTooLarge
 from cdc.event import EVERY_PARTITION, Batch, EventTopic
 from cdc.failpoints import reach
 from cdc.kafka import client
 from cdc.offsets import read_documents
-from cdc.position import Position, dump
+from cdc.position import Position
 from cdc.settings import Settings
+from cdc.stored import Home, Stored
 
 CALL_SECONDS = 1.0
 """How long one call into librdkafka may block, so that a stop is noticed."""
@@ -73,8 +74,8 @@ class Publisher:
     """
 
     def __init__(self, settings: Settings, connector: str) -> None:
-        self._settings = settings
-        self._connector = connector
+        self.settings = settings
+        self.connector = connector
         self._offsets_topic = names.offsets_topic(settings.name)
         self._producer: Producer | None = None
         self._admin = client(AdminClient, settings.kafka)
@@ -85,13 +86,19 @@ class Publisher:
         self._queue_bytes = int(queue) * 1024
         self._open = False
         self._tables: dict[str, EventTopic] = {}
-        self._partitions: dict[str, int] = {}
+        self._expiring: set[str] = set()
+        self._stored: Stored | None = None
+        self._watch: homes.Watch | None = None
         self._refused: KafkaError | None = None
-        self._stopping: Callable[[], bool] = lambda: False
+        self._asked: Callable[[], bool] = lambda: False
 
     def stop_when(self, stopping: Callable[[], bool]) -> None:
         """Ask `stopping` while waiting for Kafka; raise Stopped when it says True."""
-        self._stopping = stopping
+        self._asked = stopping
+
+    def stopping(self) -> bool:
+        """Whether it is time to stop."""
+        return self._asked()
 
     def take_over(self) -> Position | None:
         """Fence every older producer of this connector, then read its stored position.
@@ -100,18 +107,18 @@ class Publisher:
         Raises: BrokerUnavailable, PublishError.
         """
         self._reach_broker()
-        topics.ensure(self._admin, topics.own_topics(self._settings))
-        own = topics.existing_configuration(self._admin, topics.own_topics(self._settings))
+        topics.ensure(self._admin, topics.own_topics(self.settings))
+        own = topics.existing_configuration(self._admin, topics.own_topics(self.settings))
         self._limits.update({name: int(config["max.message.bytes"]) for name, config in own.items()})
-        group = self._settings.name
-        declared = self._settings.kafka.properties
+        group = self.settings.name
+        declared = self.settings.kafka.properties
         self._producer = client(
             Producer,
-            self._settings.kafka,
+            self.settings.kafka,
             **PRODUCER_PROPERTIES,
             **{name: value for name, value in TUNABLE_PROPERTIES.items() if name not in declared},
             **{
-                "transactional.id": names.transactional_id(group, self._connector),
+                "transactional.id": names.transactional_id(group, self.connector),
                 "batch.size": self._batch_size,
                 "on_delivery": self._note_refusal,
             },
@@ -119,9 +126,67 @@ class Publisher:
         reach("publisher.before_init")
         self._patiently(self._producer.init_transactions)
         reach("publisher.after_init")
-        stored = self._read_position()
+        self._stored = self._read()
         reach("publisher.after_read_position")
-        return stored
+        return self._stored.position
+
+    def check(self) -> None:
+        """Whether all that was stored is there, and all event topics are the ones that were published to.
+
+        Raises: Gap; BrokerUnavailable, PublishError.
+        """
+        stored = self._documents
+        stored.check(self._offsets_topic)
+        self._check_topics()
+        if stored.position is None:
+            self._check_new()
+
+    def watch(self, found: Callable[[], None]) -> None:
+        """Go on checking, from a thread; once something is missing nothing is published any more.
+
+        Args:
+            found: called then, from the thread.
+        """
+        begin = self._offsets_begin()
+
+        def look() -> None:
+            self._check_topics()
+            if self._offsets_begin() > begin:
+                self._read().check(self._offsets_topic)
+
+        self._watch = homes.Watch(look, found)
+
+    def check_watch(self) -> None:
+        """Raises: Gap that `watch` found."""
+        if self._watch is not None and self._watch.gap is not None:
+            raise self._watch.gap
+
+    def remember(self, gap: Gap) -> None:
+        """Have every start raise this gap, until a heal begins; as far as Kafka can be reached."""
+        stored = self._stored
+        if gap.lasting and stored is not None and self._producer is not None and not self._open:
+            try:
+                self._store([stored.gap_record(gap)])
+            except PublishError as error:
+                structlog.get_logger().warning("the gap could not be stored", error=error.message)
+
+    def begin_heal(self, position: Position) -> None:
+        """Store the position of a heal; the topics are taken as they are now.
+
+        Raises: Interrupted, Fenced, BrokerUnavailable: nothing was stored, or it is not known.
+        """
+        stored = self._documents
+        now = homes.look(self._admin, stored.homes)
+        stored.keep(
+            {
+                name: Home(
+                    found.id, found.partitions, home.table, moved=home.moved or found.partitions != home.partitions
+                )
+                for name, home in stored.homes.items()
+                if (found := now.get(name)) is not None and found.id == home.id
+            }
+        )
+        self._store([*stored.records(position), stored.gap_record(None)])
 
     def publish(self, batch: Batch) -> None:
         """Store events and position in one transaction, or raise and store nothing a reader sees.
@@ -132,18 +197,15 @@ class Publisher:
             RecordTooLarge: an event does not fit its topic; nothing was sent.
             Interrupted, Fenced, BrokerUnavailable: start over from the stored position.
         """
+        self.check_watch()
         if batch.topics:
-            self._prepare(batch.topics)
+            self.prepare(batch.topics)
+        for topic in batch.complete:
+            self._documents.settle(topic)
         self._check_sizes(batch)
-        producer = self._producer
-        if producer is None:
-            raise PublishError("publish before take_over")
         reach("publisher.before_begin")
-        try:
-            producer.begin_transaction()
-            self._open = True
-        except KafkaException as error:
-            raise self._given_up(error.args[0]) from error
+        self._begin()
+        producer = self._transactional
         produce = producer.produce
         # Taken out one by one: librdkafka has its own copy, and a failed batch is never sent again.
         records = batch.records
@@ -153,7 +215,7 @@ class Publisher:
             while records:
                 topic, key, value, partition, timestamp, headers = take()
                 if partition == EVERY_PARTITION:
-                    for each in range(self._partition_count(topic)):
+                    for each in range(self.home(topic).partitions):
                         self._produce(topic, key, value, each, timestamp, headers)
                     continue
                 try:
@@ -161,8 +223,8 @@ class Publisher:
                 except BufferError:
                     self._produce(topic, key, value, partition, timestamp, headers)
             reach("publisher.after_records")
-            for key, value in self._position_records(batch.position):
-                self._produce(self._offsets_topic, key, value, 0, 0, None)
+            for key, position in self._documents.records(batch.position):
+                self._produce(self._offsets_topic, key, position, 0, 0, None)
         except KafkaException as error:
             raise self._given_up(error.args[0]) from error
         reach("publisher.before_commit")
@@ -170,8 +232,45 @@ class Publisher:
         reach("publisher.after_commit")
         self._open = False
 
+    def prepare(self, needed: Iterable[EventTopic]) -> None:
+        """Create event topics as declared and learn what they are like, before a transaction is open.
+
+        Raises: Gap: a topic is not the one that was published to; BrokerUnavailable, PublishError.
+        """
+        new = {event_topic.topic: event_topic for event_topic in needed}
+        unknown = [topic for topic in new if topic not in self._limits]
+        if unknown:
+            known = self._documents.homes
+            lost = [topic for topic in unknown if topic in known]
+            if lost:
+                # Before they are made again.
+                homes.check(self._admin, self._documents.subject, {topic: known[topic] for topic in lost})
+            topics.ensure(self._admin, {topic: topics.event_topic(self.settings, topic) for topic in unknown})
+            for topic, config in topics.existing_configuration(self._admin, unknown).items():
+                self._limits[topic] = int(config["max.message.bytes"])
+                if _expires(config):
+                    self._expiring.add(topic)
+                self._check_batch_size(topic)
+            found = homes.look(self._admin, unknown)
+            first = {
+                topic: replace(home, table=new[topic].table) for topic, home in found.items() if topic not in known
+            }
+            self._documents.keep({**known, **first})
+        self._tables.update(new)
+
+    def home(self, topic: str) -> Home:
+        """What is stored of an event topic that was prepared."""
+        return self._documents.homes[topic]
+
+    def expires(self, topic: str) -> bool:
+        """Whether old events of a prepared topic go away by time or size."""
+        return topic in self._expiring
+
     def close(self) -> None:
         """Throw the producer away; what it had not committed is aborted, by the next one at the latest."""
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         if self._producer is not None:
             if self._open:
                 # Else readers of committed records would wait until the transaction times out.
@@ -189,7 +288,7 @@ class Publisher:
     def _away(self, error: KafkaError | None) -> BrokerUnavailable:
         reason = f": {error.str()}" if error else ""
         return BrokerUnavailable(
-            f"Kafka at {self._settings.kafka.bootstrap_servers} does not answer{reason}",
+            f"Kafka at {self.settings.kafka.bootstrap_servers} does not answer{reason}",
             hint="nothing is lost: the connector goes on from its stored position when Kafka is back",
         )
 
@@ -221,7 +320,7 @@ class Publisher:
                 self._check_waiting(deadline, error)
 
     def _check_waiting(self, deadline: float, error: KafkaError | None) -> None:
-        if self._stopping():
+        if self.stopping():
             raise Stopped
         if time.monotonic() > deadline:
             raise self._away(error)
@@ -229,31 +328,20 @@ class Publisher:
     def _given_up(self, error: KafkaError) -> PublishError:
         """What a failed transactional call means; the producer is of no use any more."""
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
-            return Fenced(f"connector {self._connector}: fenced by a newer producer, or its transaction timed out")
+            return Fenced(f"connector {self.connector}: fenced by a newer producer, or its transaction timed out")
         refused = self._refused
         if refused is not None and not refused.retriable() and refused.code() not in _PURGED:
             return Interrupted(f"Kafka refused an event: {refused.str()}")
         if error.code() in _AUTHORIZATION:
             return PublishError(
-                f"connector {self._connector}: not allowed to publish: {error.str()}",
+                f"connector {self.connector}: not allowed to publish: {error.str()}",
                 hint="`cdc check` lists the ACLs that are needed",
             )
-        return Interrupted(f"connector {self._connector}: transaction given up: {error.str()}")
+        return Interrupted(f"connector {self.connector}: transaction given up: {error.str()}")
 
     def _note_refusal(self, error: KafkaError | None, _message: Any) -> None:
         if error is not None and self._refused is None:
             self._refused = error
-
-    def _prepare(self, needed: Iterable[EventTopic]) -> None:
-        """Create event topics as declared and learn their limits, before a transaction is open."""
-        new = {event_topic.topic: event_topic for event_topic in needed}
-        missing = [topic for topic in new if topic not in self._limits]
-        if missing:
-            topics.ensure(self._admin, {topic: topics.event_topic(self._settings, topic) for topic in missing})
-            for topic, config in topics.existing_configuration(self._admin, missing).items():
-                self._limits[topic] = int(config["max.message.bytes"])
-                self._check_batch_size(topic)
-        self._tables.update(new)
 
     def _check_batch_size(self, topic: str) -> None:
         if self._limits[topic] < self._batch_size:
@@ -282,27 +370,76 @@ class Publisher:
                         hint=f"raise {setting} of {place}, or leave out, truncate or mask the large column",
                     )
 
-    def _partition_count(self, topic: str) -> int:
-        if topic not in self._partitions:
-            self._partitions[topic] = topics.existing_layout(self._admin, [topic])[topic][0]
-        return self._partitions[topic]
+    def _begin(self) -> None:
+        try:
+            self._transactional.begin_transaction()
+            self._open = True
+        except KafkaException as error:
+            raise self._given_up(error.args[0]) from error
 
-    def _position_records(self, position: Position) -> Iterable[tuple[bytes, bytes]]:
-        yield self._key("position"), dump({"order": position.order, "state": dict(position.state)})
-        if position.ledger is not None:
-            yield self._key("ledger"), dump({"ledger": dict(position.ledger)})
+    def _store(self, records: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Put documents on the offsets topic, in a transaction of their own."""
+        self._begin()
+        try:
+            for key, value in records:
+                self._produce(self._offsets_topic, key, value, 0, 0, None)
+        except KafkaException as error:
+            raise self._given_up(error.args[0]) from error
+        self._patiently(self._transactional.commit_transaction)
+        self._open = False
 
-    def _key(self, kind: str) -> bytes:
-        return orjson.dumps({"connector": self._connector, "kind": kind})
+    def _read(self) -> Stored:
+        documents = read_documents(self.settings.kafka, self._offsets_topic, self.stopping)
+        home = homes.look(self._admin, [self._offsets_topic]).get(self._offsets_topic, Home("", 0))
+        stored = Stored.read(self.connector, home, documents)
+        structlog.get_logger().debug("position read", connector=self.connector, found=stored.position is not None)
+        return stored
 
-    def _read_position(self) -> Position | None:
-        documents = read_documents(self._settings.kafka, self._offsets_topic, self._stopping)
-        stored = documents.get(self._key("position"))
-        ledger = documents.get(self._key("ledger"))
-        structlog.get_logger().debug("position read", connector=self._connector, found=stored is not None)
-        if stored is None:
-            return None
-        return Position(stored["order"], stored["state"], ledger["ledger"] if ledger else None)
+    def _check_topics(self) -> None:
+        """Raises: Gap when the offsets topic or the topic of a captured table is not as it was."""
+        stored = self._documents
+        captured = self.settings.connectors[self.connector].captured()
+        mine = {
+            name: home
+            for name, home in stored.homes.items()
+            if captured is None or patterns.matching(captured, home.table)
+        }
+        homes.check(self._admin, stored.subject, {self._offsets_topic: stored.offsets, **mine})
+
+    def _check_new(self) -> None:
+        """Nothing is stored: then no captured table may have events, or deletes since would never be known."""
+        captured = self.settings.connectors[self.connector].captured() or ()
+        wanted = [names.topic_of_entry(self.settings.name, entry) for entry in captured]
+        there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
+        used = homes.with_events(self._admin, [topic for topic in there if patterns.matching(wanted, topic)])
+        if used:
+            raise Gap(
+                f"{self._documents.subject}: no position is stored on {self._offsets_topic}, but there are events on "
+                f"{', '.join(used)}: what they were read up to is not known",
+                lasting=False,
+            )
+
+    def _offsets_begin(self) -> int:
+        """The first offset of the offsets topic; it moves only when records are removed in another way than by key."""
+        partition = TopicPartition(self._offsets_topic, 0)
+        found = homes.offsets_at(self._admin, [partition], homes.BEGIN)
+        return found[self._offsets_topic, 0]
+
+    @property
+    def _documents(self) -> Stored:
+        assert self._stored is not None, "take_over comes first"
+        return self._stored
+
+    @property
+    def _transactional(self) -> Producer:
+        assert self._producer is not None, "take_over comes first"
+        return self._producer
+
+
+def _expires(config: Mapping[str, str]) -> bool:
+    """Whether a topic with this configuration forgets events that no later one of their key replaces."""
+    limits = (config["retention.ms"], config["retention.bytes"])
+    return "delete" in config["cleanup.policy"] and any(int(limit) >= 0 for limit in limits)
 
 
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)

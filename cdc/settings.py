@@ -205,6 +205,8 @@ class SinkSettings(Model):
     """Processes that share the partitions here; other machines may run more."""
     on_refused: Literal["stop", "dead_letter"] = "stop"
     """An event the target refuses: stop the sink, or put the event on `{name}.cdc.dead-letters`."""
+    after_dead_letter: Literal["go_on", "wait"] = "go_on"
+    """With `dead_letter`: later events of that key are applied, or put aside too until the first is retried."""
     batch: SinkBatchSettings = SinkBatchSettings()
     """When a batch closes."""
 

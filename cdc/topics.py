@@ -85,10 +85,10 @@ def ensure(admin: AdminClient, wanted: Mapping[str, NewTopic]) -> None:
         return
     for topic, future in admin.create_topics(missing, request_timeout=TIMEOUT).items():
         try:
-            _answer(topic, future)
+            answer(topic, future)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise _refused(topic, error.args[0]) from error
+                raise refused(topic, error.args[0]) from error
     _wait_until_known(admin, wanted)
 
 
@@ -112,9 +112,9 @@ def existing_configuration(admin: AdminClient, topics: Iterable[str]) -> dict[st
     found: dict[str, dict[str, str]] = {}
     for resource, future in admin.describe_configs(resources, request_timeout=TIMEOUT).items():
         try:
-            found[resource.name] = {name: entry.value for name, entry in _answer(resource.name, future).items()}
+            found[resource.name] = {name: entry.value for name, entry in answer(resource.name, future).items()}
         except KafkaException as error:
-            raise _refused(resource.name, error.args[0]) from error
+            raise refused(resource.name, error.args[0]) from error
     return found
 
 
@@ -124,11 +124,11 @@ def existing_layout(admin: AdminClient, topics: Iterable[str]) -> dict[str, tupl
     futures = admin.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT)
     for topic, future in futures.items():
         try:
-            partitions = _answer(topic, future).partitions
+            partitions = answer(topic, future).partitions
         except KafkaException as error:
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 continue
-            raise _refused(topic, error.args[0]) from error
+            raise refused(topic, error.args[0]) from error
         found[topic] = (len(partitions), len(partitions[0].replicas) if partitions else 0)
     return found
 
@@ -163,7 +163,8 @@ def _milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * 1000)
 
 
-def _answer(topic: str, future: Future[Any]) -> Any:
+def answer(topic: str, future: Future[Any]) -> Any:
+    """What Kafka answered. Raises: KafkaException; BrokerUnavailable when it does not answer."""
     try:
         return future.result(timeout=TIMEOUT)
     except TimeoutError:
@@ -172,7 +173,8 @@ def _answer(topic: str, future: Future[Any]) -> Any:
         ) from None
 
 
-def _refused(topic: str, error: KafkaError) -> PublishError:
+def refused(topic: str, error: KafkaError) -> PublishError:
+    """What a refused request about a topic means."""
     away = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
     if error.retriable() or error.code() in away:
         return BrokerUnavailable(f"topic {topic}: Kafka does not answer: {error.str()}")

@@ -17,10 +17,10 @@ from cdc.connector import Stopped
 from cdc.errors import Fenced, PublishError, RecordTooLarge
 from cdc.event import BY_KEY, EVERY_PARTITION, Batch, EventTopic, Record
 from cdc.position import Position
+from cdc.prove.observed import messages
 from cdc.publisher import Publisher
 from cdc.settings import Settings
 from cdc.testing.servers import KafkaServer
-from tests.end_to_end.observed import messages
 
 PARTITIONS = 4
 VALUE = "a-value-not-to-be-shown"
