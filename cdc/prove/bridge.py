@@ -73,7 +73,14 @@ class Bridge:
         """Run another `cdc` command with the same settings."""
         self._write_settings()
         command = [sys.executable, "-m", "cdc.cli", *arguments]
-        return subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=seconds)
+        return subprocess.run(
+            command,
+            env=self._environment(),
+            cwd=self.config.parent,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
 
     def start(self, *names: str) -> None:
         """Start `cdc run` in a process group of its own."""
@@ -87,6 +94,7 @@ class Bridge:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                cwd=self.config.parent,
                 start_new_session=True,
             )
         sweeper.process(self._process.pid, signal.SIGKILL)
@@ -150,6 +158,18 @@ class Bridge:
     def state(self, name: str = "source") -> str:
         """The connector's state, `down` while the bridge does not answer."""
         return str(self.connector(name).get("state", "down"))
+
+    def rows_read(self) -> int:
+        """Rows that the snapshot has read."""
+        return int((self.connector().get("snapshot") or {}).get("rows", 0))
+
+    def snapshot_done(self) -> bool:
+        """Whether a snapshot was ever finished."""
+        return '"snapshot done"' in self.log
+
+    def reads(self) -> bool:
+        """Whether rows of the snapshot have been read."""
+        return self.rows_read() > 0 or self.snapshot_done()
 
     def until(self, *states: str, seconds: float = 60.0) -> str:
         """Wait until the connector is in one of these states. Fails when it ends up in another for good."""

@@ -4,10 +4,12 @@ What is promised, for a consumer that reads committed records:
 
 - every change committed at or after the slot's start is there exactly once, in commit order
   for its key, with the values that were committed; a key change as delete, tombstone, create;
+  a truncate once on every partition;
 - no change that was rolled back, and none from before the start;
-- the rows of each table's finished snapshot, once, exactly as they stood at its LSN; rows of
-  one that was cut short may be there too, from before, and they too as they stood at its LSN;
-- the positions of a partition's events never go back;
+- rows of a snapshot exactly as they stood at its LSN, once each; every row that was there at
+  the start is in a snapshot, or changed since;
+- the positions of a partition's changes never go back, and of a key's events neither: no row
+  of a snapshot comes after something newer;
 - the last event of each key makes the table.
 """
 
@@ -25,7 +27,7 @@ from cdc.prove.warehouse import Table
 
 SHOWN = 5
 
-FAULTS = ("lost", "twice", "disordered", "phantom", "altered")
+FAULTS = ("lost", "twice", "disordered", "phantom", "altered", "torn")
 
 
 @dataclass(slots=True)
@@ -34,9 +36,9 @@ class Verdict:
 
     Args:
         streamed: changes that should be on the topics, as events.
-        read: rows of finished snapshots.
-        reread: rows of snapshots that were cut short.
-        faults: lost, twice, disordered, phantom, altered → what, in words.
+        read: rows of snapshots.
+        reread: those among them whose row had been read before.
+        faults: lost, twice, disordered, phantom, altered, torn (`cdc.prove.bank`) → what, in words.
     """
 
     streamed: int = 0
@@ -49,7 +51,7 @@ class Verdict:
         return not any(self.faults.values())
 
     def __str__(self) -> str:
-        counts = {"events streamed": self.streamed, "rows snapshotted": self.read, "rows of cut snapshots": self.reread}
+        counts = {"events streamed": self.streamed, "rows of snapshots": self.read, "rows read again": self.reread}
         counts |= {kind: len(found) for kind, found in self.faults.items()}
         lines = [f"  {name:<24}{count:>9,}" for name, count in counts.items()]
         lines += [f"  {kind}: {what}" for kind, found in self.faults.items() for what in found[:SHOWN]]
@@ -61,7 +63,7 @@ class Expected:
     """One event that must be there.
 
     Args:
-        op: c, u, d or tombstone.
+        op: c, u, d, t or tombstone.
         key: the key's JSON; None for a table without.
         before, after: what the event must hold of the row; columns it need not hold are left out.
         xid: the transaction.
@@ -87,6 +89,7 @@ def judge(
     tables: Iterable[Table],
     types: Mapping[str, Mapping[str, str]],
     topic_of: Mapping[str, str],
+    partitions: int = 1,
 ) -> Verdict:
     """Compare.
 
@@ -97,6 +100,7 @@ def judge(
         tables: what is captured.
         types: table → column → type.
         topic_of: table → topic.
+        partitions: of each topic.
     """
     verdict = Verdict()
     by_topic: dict[str, list[Event]] = defaultdict(list)
@@ -105,7 +109,8 @@ def judge(
     for topic in by_topic.keys() - set(topic_of.values()):
         verdict.faults["phantom"].append(f"topic {topic}")
     for table in tables:
-        _Table(table, types.get(table.name, {}), by_topic[topic_of[table.name]], verdict).judge(transactions, start)
+        judged = _Table(table, types.get(table.name, {}), by_topic[topic_of[table.name]], verdict, partitions)
+        judged.judge(transactions, start)
     return verdict
 
 
@@ -118,55 +123,70 @@ def final_rows(transactions: Iterable[Transaction], table: Table) -> dict[Hashab
 
 
 class _Table:
-    def __init__(self, table: Table, types: Mapping[str, str], events: Sequence[Event], verdict: Verdict) -> None:
+    def __init__(
+        self, table: Table, types: Mapping[str, str], events: Sequence[Event], verdict: Verdict, partitions: int
+    ) -> None:
         self.table = table
         self.types = types
         self.events = events
         self.verdict = verdict
+        self.partitions = partitions
         self.committed: set[tuple[str, str | None]] = set()
 
     def judge(self, transactions: Sequence[Transaction], start: int) -> None:
         self.committed = _large_values(transactions, self.table)
         self._positions()
-        self._stream([t for t in transactions if t.end_lsn > start])
-        self._snapshots(transactions, start)
+        changes = [
+            (t.xid, change) for t in transactions if t.end_lsn > start for change in t.changes
+            if change.table == self.table.name
+        ]  # fmt: skip
+        self._stream(changes)
+        self._snapshots(transactions, changes, start)
         self._last_states(final_rows(transactions, self.table))
 
     def fault(self, kind: str, what: str) -> None:
         self.verdict.faults[kind].append(f"{self.table.name}: {what}")
 
+    def _is_loose(self, column: str) -> bool:
+        return bool(self.table.loose) and column.startswith(self.table.loose)
+
     def _positions(self) -> None:
-        """A position never goes back in a partition, and a key has one partition."""
-        reached: dict[int, str] = {}
+        """Positions never go back, of a partition's changes and of a key's events; a key has one partition."""
+        changed: dict[int, str] = defaultdict(str)
+        emptied: dict[int, str] = defaultdict(str)
+        of_key: dict[str, str] = defaultdict(str)
         homes: dict[str, int] = {}
         for event in self.events:
-            if event.key is not None and homes.setdefault(_key(event), event.partition) != event.partition:
-                self.fault(
-                    "disordered", f"key {_key(event)} is in partitions {homes[_key(event)]} and {event.partition}"
-                )
+            key = None if event.key is None else _key(event)
+            if key is not None and homes.setdefault(key, event.partition) != event.partition:
+                self.fault("disordered", f"key {key} is in partitions {homes[key]} and {event.partition}")
             position = event.position
             if position is None:
                 continue
-            before = reached.get(event.partition, "")
-            # A snapshot's rows share a position, and so do delete and create of a changed key.
+            # Delete and create of a changed key share a position.
+            before = emptied[event.partition] if event.op == "r" else changed[event.partition]
+            if key is not None:
+                before = max(before, of_key[key])
+                of_key[key] = position
             if position < before:
-                self.fault("disordered", f"{_place(event)}: position {position} after {before}")
-            reached[event.partition] = position
+                self.fault("disordered", f"{_place(event)} ({event.op}): position {position} after {before}")
+            if event.op != "r":
+                changed[event.partition] = position
+            if event.op == "t":
+                emptied[event.partition] = position
 
-    def _stream(self, transactions: Sequence[Transaction]) -> None:
+    def _stream(self, changes: Iterable[tuple[int, Change]]) -> None:
         expected: dict[str | None, list[Expected]] = defaultdict(list)
-        for transaction in transactions:
-            for change in transaction.changes:
-                if change.table == self.table.name:
-                    for one in expected_events(change, self.table, self.types, transaction.xid):
-                        expected[one.key].append(one)
+        for xid, change in changes:
+            for one in expected_events(change, self.table, self.types, xid, self.partitions):
+                expected[one.key].append(one)
         found: dict[str | None, list[tuple[Hashable, Event]]] = defaultdict(list)
         for event in self.events:
             if event.op != "r":
                 key = None if event.key is None else _key(event)
                 found[key].append((self._mark(event, key), event))
         for key in expected.keys() | found.keys():
-            self._history(expected.get(key, []), found.get(key, []), ordered=bool(self.table.key))
+            self._history(expected.get(key, []), found.get(key, []), ordered=bool(self.table.key) and key is not None)
 
     def _history(self, expected: Sequence[Expected], found: Sequence[tuple[Hashable, Event]], *, ordered: bool) -> None:
         """What should have happened to one key, and what the topic says."""
@@ -214,32 +234,41 @@ class _Table:
                 elif column in held and (column, held[column]) not in self.committed:
                     self.fault("altered", f"{_place(event)}: {member}.{column} was never committed")
             elif column not in held:
-                self.fault("altered", f"{_place(event)}: {member}.{column} is missing")
+                if event.op != "r" or not self._is_loose(column):
+                    self.fault("altered", f"{_place(event)}: {member}.{column} is missing")
             elif from_event(self.types[column], held[column]) != value:
                 self.fault("altered", f"{_place(event)}: {member}.{column} is another value")
 
-    def _snapshots(self, transactions: Sequence[Transaction], start: int) -> None:
+    def _snapshots(
+        self, transactions: Sequence[Transaction], changes: Sequence[tuple[int, Change]], start: int
+    ) -> None:
         read: dict[str, list[Event]] = defaultdict(list)
         for event in self.events:
             if event.op == "r":
                 read[event.position or ""].append(event)
-        states = self._states_at(transactions, [number(position) for position in read])
-        newest = max(read, default=None)
-        if newest is None:
-            # Not even begun is right only for a table that was empty then.
-            for key in final_rows([t for t in transactions if t.end_lsn <= start], self.table):
-                self.fault("lost", f"snapshot row {key}")
-        for position, events in read.items():
+        states = self._states_at(transactions, {start, *(number(position) for position in read)})
+        seen: set[Hashable] = set()
+        for position, events in sorted(read.items()):
             if number(position) < start:
                 self.fault("phantom", f"snapshot at {position}, before the slot's start")
-            self._snapshot(position, events, states[number(position)], last=position == newest)
+            rows = self._snapshot(position, events, states[number(position)])
+            self.verdict.read += len(events)
+            self.verdict.reread += len(rows & seen)
+            seen |= rows
+        for _, change in changes:
+            if change.kind == "TRUNCATE":
+                seen |= states[start].keys()
+            elif change.kind != "INSERT":
+                seen.add(_row_key(self.table, change.old or change.new or {}))
+        for row in states[start].keys() - seen:
+            self.fault("lost", f"row {row}, which was there at the start")
 
-    def _snapshot(self, position: str, events: Sequence[Event], state: Mapping[Hashable, Row], *, last: bool) -> None:
-        """Rows as they stood at a position: of the last snapshot all, of one cut short fewer; none twice."""
+    def _snapshot(self, position: str, events: Sequence[Event], state: Mapping[Hashable, Row]) -> set[Hashable]:
+        """Rows as they stood at a position, none twice; returns which."""
         seen: Counter[Hashable] = Counter()
         for event in events:
             after = event.value["after"] if event.value else {}
-            key = tuple(after[column] for column in self.table.key) if self.table.key else after["version"]
+            key = _row_key(self.table, after)
             seen[key] += 1
             if key not in state:
                 self.fault("phantom", f"{_place(event)}: snapshot row {key} was not there at {position}")
@@ -250,15 +279,7 @@ class _Table:
         for key, count in seen.items():
             if count > 1:
                 self.fault("twice", f"snapshot row {key} at {position}")
-        complete = len(seen) == len(state)
-        if last:
-            self.verdict.read += len(events)
-            for key in state.keys() - seen.keys():
-                self.fault("lost", f"snapshot row {key} at {position}")
-        else:
-            self.verdict.reread += len(events)
-            if complete:
-                self.fault("twice", f"the snapshot at {position} was finished, and the table was read again")
+        return set(seen)
 
     def _states_at(self, transactions: Sequence[Transaction], lsns: Iterable[int]) -> dict[int, dict[Hashable, Row]]:
         """The table as of each LSN: everything whose commit was before it."""
@@ -277,18 +298,25 @@ class _Table:
         """What a reader of the compacted topic ends up with is the table."""
         if not self.table.key:
             return
-        last = {_key(event): event for event in self.events}
-        left = {key: event for key, event in last.items() if event.value is not None}
-        for key, row in final.items():
-            assert isinstance(key, tuple)
-            event = left.pop(_json(dict(zip(self.table.key, key, strict=True))), None)
-            if event is None or event.value is None:
-                self.fault("lost", f"the last state of {key}")
+        left: dict[str, Event] = {}
+        for event in self.events:
+            if event.op == "t":
+                left = {key: last for key, last in left.items() if last.partition != event.partition}
+            else:
+                left[_key(event)] = event
+        left = {key: event for key, event in left.items() if event.value is not None}
+        for row_key, row in final.items():
+            assert isinstance(row_key, tuple)
+            last = left.pop(_json(dict(zip(self.table.key, row_key, strict=True))), None)
+            if last is None or last.value is None:
+                self.fault("lost", f"the last state of {row_key}")
                 continue
-            after = event.value["after"] or {}
+            after = last.value["after"] or {}
             for column, value in row.items():
+                if column not in after and self._is_loose(column):
+                    continue
                 if column not in after or from_event(self.types[column], after[column]) != value:
-                    self.fault("altered", f"{_place(event)}: the last state's {column}")
+                    self.fault("altered", f"{_place(last)}: the last state's {column}")
         for key in left:
             self.fault("phantom", f"the last state of {key}, which is gone")
 
@@ -300,8 +328,14 @@ class _Table:
         return event.op, key, event.value["source"]["txId"], image.get("version")
 
 
-def expected_events(change: Change, table: Table, columns: Iterable[str], xid: int) -> Iterator[Expected]:
+def expected_events(
+    change: Change, table: Table, columns: Iterable[str], xid: int, partitions: int
+) -> Iterator[Expected]:
     """What one change must look like on the topic."""
+    if change.kind == "TRUNCATE":
+        for _ in range(partitions):
+            yield Expected("t", None, None, None, xid)
+        return
     old_image = change.old or change.new or {}
     # Of the old tuple the server sends the key alone, or all of it; the witness leaves its NULLs out.
     before: Row = {column: old_image.get(column) for column in (columns if table.full else table.key)}
@@ -328,6 +362,9 @@ def expected_events(change: Change, table: Table, columns: Iterable[str], xid: i
 def _apply(state: dict[Hashable, Row], table: Table, changes: Iterable[Change]) -> None:
     for change in changes:
         if change.table != table.name:
+            continue
+        if change.kind == "TRUNCATE":
+            state.clear()
             continue
         gone: Row = {}
         if change.kind != "INSERT":

@@ -1,28 +1,33 @@
-"""The whole line for one test: a warehouse under load, its witness, a bridge, a target, and the verdict.
+"""The whole line: a warehouse under load, its witness, a bridge, a target, and the verdict.
 
-Touches Postgres and Kafka, and starts what the others of this folder start.
+Touches Postgres and Kafka, and starts what the others here start.
 """
 
 from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from cdc.prove import warehouse
+from cdc.prove.bank import miscounted, torn
 from cdc.prove.bridge import Bridge
+from cdc.prove.bulk import Bulk
 from cdc.prove.judge import Verdict, judge
-from cdc.prove.observed import await_key, events, topics_of
+from cdc.prove.observed import await_key, event, events, messages, topics_of
 from cdc.prove.truth import Witness, number
-from cdc.prove.warehouse import AUDIT, ITEMS, TABLES, Table
+from cdc.prove.warehouse import AUDIT, BULK, ITEMS, SCRATCH, TABLES, VAULT, Table
 from cdc.testing.databases import Database
 from cdc.testing.servers import Broker
 
 MARKER = -1
 """Key of the row that is written last."""
+
+PARTITIONS = 3
 
 
 class Line:
@@ -34,23 +39,23 @@ class Line:
         kafka: the broker.
         prefix: the bridge's name.
         items: rows to begin with: about 2.8 times this.
-        witness: whether there is one; then the verdict can be given.
+        folder: for what the witness wrote; None: there is none, and no verdict can be given.
     """
 
     def __init__(
-        self,
-        source: Database,
-        target: Database,
-        kafka: Broker,
-        prefix: str,
-        items: int,
-        *,
-        witness: bool = True,
+        self, source: Database, target: Database, kafka: Broker, prefix: str, items: int, folder: Path | None
     ) -> None:
         self.source, self.target, self.kafka, self.prefix = source, target, kafka, prefix
+        self.bulk = Bulk()
+        self._first_server = source.server
+        self.witness: Witness | None = None
         with source.connect() as connection:
             warehouse.create(connection)
-            self.witness = Witness(source.url(), f"{prefix}_witness", warehouse.ROOTS) if witness else None
+            if folder is not None:
+                program = source.server.bin_dir / "pg_recvlogical"
+                slot = f"{prefix}_witness".replace("-", "_")
+                fold = {BULK.name: self.bulk.committed}
+                self.witness = Witness(source.url(), slot, warehouse.ROOTS, program, folder, fold)
             warehouse.fill(connection, items)
 
     def settings(self, *, batch_rows: int = 500, session_timeout: str = "10s", workers: int = 2) -> dict[str, Any]:
@@ -60,14 +65,16 @@ class Line:
             "kafka": {"bootstrap_servers": self.kafka.bootstrap_servers},
             "databases": {"warehouse": {"url": self.source.url()}, "service": {"url": self.target.url()}},
             "topics": {
-                "defaults": {"partitions": 3, "replication_factor": 1},
+                "defaults": {"partitions": PARTITIONS, "replication_factor": 1},
                 self.topic(AUDIT): {"cleanup_policy": "delete"},
+                # A truncate has no key, and a compacted topic takes no event without.
+                self.topic(SCRATCH): {"cleanup_policy": "delete"},
             },
             "connectors": {
                 "source": {
                     "type": "postgres_wal",
                     "database": "warehouse",
-                    "tables": ["public.*", "sales.*"],
+                    "tables": {"public.*": {}, "sales.*": {}, SCRATCH.name: {"truncates": "fan_out"}},
                     "snapshot_readers": 2,
                     "batch": {"rows": batch_rows},
                     "idle_interval": "1s",
@@ -78,7 +85,7 @@ class Line:
                 "copy": {
                     "type": "postgres",
                     "database": "service",
-                    "topics": [self.topic(table) for table in TABLES if table.key],
+                    "topics": [self.topic(table) for table in (*TABLES, BULK) if table.key],
                     "workers": workers,
                 }
             },
@@ -97,13 +104,18 @@ class Line:
             connection.execute("INSERT INTO items (id, name) VALUES (%s, 'the end')", [MARKER])
         await_key(self.kafka.bootstrap_servers, self.topic(ITEMS), {"id": MARKER}, seconds)
         deadline = time.monotonic() + seconds
-        while self.unequal():
-            sink = bridge.status()["sinks"]["copy"]
-            if sink["state"] in ("gap", "failed"):
-                return [f"the sink is in {sink['state']}: {sink['error']}", *self.unequal()]
+        while unequal := self.unequal():
+            state, error = self._sink(bridge)
+            if state in ("gap", "failed"):
+                return [f"the sink is in {state}: {error}", *unequal]
             if time.monotonic() > deadline:
-                return [f"not equal within {seconds:g} s; the sink is in {sink['state']}", *self.unequal()]
+                return [f"not equal within {seconds:g} s; the sink is in {state}", *unequal]
+            time.sleep(0.2)
         return []
+
+    def _sink(self, bridge: Bridge) -> tuple[str, Any]:
+        sink = bridge.status().get("sinks", {}).get("copy", {})
+        return sink.get("state", "down"), sink.get("error")
 
     def _has_marker(self) -> bool:
         try:
@@ -121,7 +133,15 @@ class Line:
                 source, target = (self._rows(database, table) for database in (self.source, self.target))
                 found += [f"{table.name}: missing {row}" for row in source - target]
                 found += [f"{table.name}: extra {row}" for row in target - source]
+        source_rows, target_rows = (self._digest(database) for database in (self.source, self.target))
+        if source_rows != target_rows:
+            found.append(f"{BULK.name}: {target_rows} instead of {source_rows} (rows and digest)")
         return found
+
+    def _digest(self, database: Database) -> tuple[Any, ...]:
+        if database.rows("SELECT to_regclass('public.bulk') IS NULL")[0][0]:
+            return 0, 0  # the sink makes a table when its first event comes
+        return database.rows("SELECT count(*), coalesce(sum(hashtext(id || what)), 0) FROM bulk")[0]
 
     def _rows(self, database: Database, table: Table) -> set[tuple[Any, ...]]:
         schema, name = table.name.split(".")
@@ -146,16 +166,28 @@ class Line:
         slot = self.source.rows(
             "SELECT slot_name FROM pg_replication_slots WHERE plugin = 'pgoutput' AND database = current_database()"
         )[0][0]
-        return slot_start(self.source.server.log.read_text(errors="replace"), slot)
+        return slot_start(self._first_server.log.read_text(errors="replace"), slot)
 
     def verdict(self) -> Verdict:
-        """Ask the witness, read all topics, and compare. The bridge must be stopped."""
+        """Ask the witness, read all topics, and compare. The bridge must be stopped, nobody may write any more."""
         assert self.witness is not None
-        transactions = self.witness.transactions()
-        topics = topics_of(self.kafka.bootstrap_servers, self.prefix)
-        found = events(self.kafka.bootstrap_servers, topics)
+        servers = self.kafka.bootstrap_servers
+        topics = topics_of(servers, self.prefix)
         topic_of = {table.name: self.topic(table) for table in TABLES}
-        return judge(transactions, self.start(), found, TABLES, self.witness.types, topic_of)
+        bulk = self.topic(BULK)
+        found = events(servers, [topic for topic in topics if topic != bulk])
+        start = self.start()
+        read = {number(event.position) for event in found if event.op == "r" and event.position}
+        transactions = list(self.witness.transactions(self.source.url(), {start, *read}))
+        verdict = judge(transactions, start, found, TABLES, self.witness.types, topic_of, PARTITIONS)
+        moves = [event for event in found if event.topic == topic_of[VAULT.name]]
+        verdict.faults["torn"] += [*torn(moves), *miscounted(moves)]
+        for message in messages(servers, [bulk] if bulk in topics else []):
+            self.bulk.event(event(message))
+        verdict.streamed += self.bulk.events
+        for kind, what in self.bulk.faults():
+            verdict.faults[kind].append(what)
+        return verdict
 
 
 _LOGGED = re.compile(r"\[(\d+)\] (LOG|STATEMENT): +(.*)")

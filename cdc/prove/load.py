@@ -1,7 +1,8 @@
 """A seeded load: concurrent sessions that do to the tables whatever may be done to them. Touches Postgres.
 
-Sessions insert, update, delete, change keys, copy, roll back to savepoints and altogether,
-write several tables in one transaction, and keep some transactions open while others commit.
+Sessions insert, update, delete, change keys, copy, truncate, change a table's columns, roll
+back to savepoints and altogether, write several tables in one transaction, keep some
+transactions open while others commit, and prepare some to commit or roll them back later.
 What is rolled back carries the text `NEVER`.
 """
 
@@ -11,16 +12,24 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from random import Random
 from typing import Any, Final
 
 import psycopg
+from psycopg import sql
 
 from cdc.prove.warehouse import REGIONS, body
 
 NEVER: Final = "never committed"
 
-REFUSALS = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.UniqueViolation)
+REFUSALS = (
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.UniqueViolation,
+)
 """What any program that writes beside others must be ready for."""
 
 Cursor = psycopg.Cursor[Any]
@@ -46,6 +55,8 @@ class Load:
         self._may_write.set()
         self._still = [threading.Event() for _ in range(sessions)]
         self._failures: list[BaseException] = []
+        self._prepares = False
+        self._serial = count(1)
         self.tally: Counter[str] = Counter()
         self._threads = [
             threading.Thread(target=self._session, args=(Random(f"{seed}/{number}"), still, pause, linger), daemon=True)
@@ -64,6 +75,8 @@ class Load:
                 thread.join()
         if self._failures:
             raise self._failures[0]
+        with psycopg.connect(self._url(), autocommit=True) as connection:
+            self._settle(connection, Random(0))
 
     def abandon(self) -> None:
         """Let every session end, and do not wait for it."""
@@ -89,6 +102,10 @@ class Load:
                     with psycopg.connect(
                         self._url(), cursor_factory=psycopg.ClientCursor, connect_timeout=5, autocommit=False
                     ) as connection:
+                        connection.execute("SET lock_timeout = '2s'")
+                        allowed = connection.execute("SHOW max_prepared_transactions").fetchone()
+                        self._prepares = allowed != ("0",)
+                        connection.commit()
                         self._write(connection, rng, still, pause, linger)
                 except psycopg.OperationalError:
                     # The server went, and the connection with it: what it had committed then, the witness knows.
@@ -127,9 +144,29 @@ class Load:
             if rng.random() < 0.02:
                 self._stop.wait(rng.uniform(linger / 4, linger))
                 self.tally["kept open"] += 1
+            if self._prepares and rng.random() < 0.03:
+                cursor.execute(f"PREPARE TRANSACTION 'load-{next(self._serial)}-{rng.getrandbits(48)}'")
+                self.tally["prepared"] += 1
+                return
             connection.commit()
         self.tally["committed"] += 1
         self.tally.update(action.__name__ for action in actions)
+        if self._prepares and rng.random() < 0.05:
+            self._settle(connection, rng)
+
+    def _settle(self, connection: psycopg.Connection[Any], rng: Random) -> None:
+        """Commit what was prepared, or roll it back: mine, another session's, that of one which was cut off."""
+        connection.autocommit = True
+        for (name,) in connection.execute(
+            "SELECT gid FROM pg_prepared_xacts WHERE database = current_database() AND gid LIKE 'load-%' ORDER BY gid"
+        ).fetchall():
+            end = "COMMIT" if rng.random() < 0.7 else "ROLLBACK"
+            try:
+                connection.execute(sql.SQL("{} PREPARED {}").format(sql.SQL(end), sql.Literal(name)))
+                self.tally[f"{end.lower()} prepared"] += 1
+            except (psycopg.errors.UndefinedObject, psycopg.errors.ObjectNotInPrerequisiteState):
+                pass  # another session was quicker
+        connection.autocommit = False
 
 
 def add(cursor: Cursor, rng: Random) -> None:
@@ -275,8 +312,62 @@ def savepoints(cursor: Cursor, rng: Random) -> None:
     pay(cursor, rng)
 
 
+def transfer(cursor: Cursor, rng: Random) -> None:
+    """Money moves between two accounts; the sum of all stays what it is."""
+    cursor.execute(
+        "SELECT id FROM vault WHERE id >= %s ORDER BY id LIMIT 2 FOR UPDATE SKIP LOCKED", [rng.randint(1, 49)]
+    )
+    amount = rng.choice((-1, 1)) * rng.randint(1, 500)
+    accounts = [account for (account,) in cursor.fetchall()]
+    if len(accounts) == 2:
+        for account, change in zip(accounts, (amount, -amount), strict=True):
+            cursor.execute(
+                "UPDATE vault SET balance = balance + %s, moves = moves + 1, version = DEFAULT WHERE id = %s",
+                [change, account],
+            )
+
+
+def draft(cursor: Cursor, rng: Random) -> None:
+    """A table that is emptied now and then."""
+    if rng.random() < 0.06:
+        cursor.execute("TRUNCATE scratch")
+    cursor.execute("INSERT INTO scratch SELECT nextval('ids'), %s FROM generate_series(1, 3)", [_words(rng)])
+    cursor.execute(
+        f"UPDATE scratch SET what = %s, version = DEFAULT WHERE {_some('scratch', rng, 'id')}", [_words(rng)]
+    )
+
+
+def reshape(cursor: Cursor, rng: Random) -> None:
+    """A table whose columns come, go and become wider."""
+    cursor.execute(f"UPDATE shapes SET size = size + 1, version = DEFAULT WHERE {_some('shapes', rng, 'id', 3)}")
+    cursor.execute("INSERT INTO shapes (id, size) VALUES (nextval('ids'), %s)", [rng.randint(1, 10**6)])
+    if rng.random() > 0.1:
+        return
+    cursor.execute(
+        "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
+        "WHERE attrelid = 'shapes'::regclass AND attnum > 0 AND NOT attisdropped"
+    )
+    columns = dict(cursor.fetchall())
+    extra = sorted(name for name in columns if name.startswith("extra"))
+    if columns["size"] == "integer" and rng.random() < 0.2:
+        cursor.execute("ALTER TABLE shapes ALTER size TYPE bigint")
+    elif len(extra) > 2:
+        cursor.execute(sql.SQL("ALTER TABLE shapes DROP COLUMN {}").format(sql.Identifier(rng.choice(extra))))
+    else:
+        # Without default: rows that are there get no event, and no value.
+        new = f"extra_{rng.getrandbits(32):08x}"
+        cursor.execute(sql.SQL("ALTER TABLE shapes ADD COLUMN {} text").format(sql.Identifier(new)))
+        cursor.execute(
+            sql.SQL("UPDATE shapes SET {} = %s, version = DEFAULT WHERE {}").format(
+                sql.Identifier(new), sql.SQL(_some("shapes", rng, "id", 3))
+            ),
+            [_words(rng)],
+        )
+
+
 ACTIONS: list[Callable[[Cursor, Random], None]] = [
     add, change, pay, rewrite, delete, bring_back, move, take_place, to_and_fro, order, copy, tidy, savepoints,
+    transfer, transfer, draft, reshape,
 ]  # fmt: skip
 
 

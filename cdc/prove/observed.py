@@ -5,12 +5,12 @@ A plain confluent-kafka consumer; nothing of the bridge is used.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 QUIET_SECONDS = 60.0
@@ -104,7 +104,7 @@ def await_key(bootstrap_servers: str, topic: str, key: dict[str, Any], seconds: 
 
 def _has_key(message: Message, key: dict[str, Any]) -> bool:
     written = message.key()
-    return message.error() is None and written is not None and json.loads(written) == key
+    return message.error() is None and written is not None and orjson.loads(written) == key
 
 
 def events(bootstrap_servers: str, topics: Sequence[str]) -> list[Event]:
@@ -119,8 +119,8 @@ def event(message: Message) -> Event:
         topic=str(message.topic()),
         partition=int(message.partition() or 0),
         offset=int(message.offset() or 0),
-        key=None if key is None else json.loads(key),
-        value=None if value is None else json.loads(value),
+        key=None if key is None else orjson.loads(key),
+        value=None if value is None else orjson.loads(value),
         headers=dict(message.headers() or ()),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from secrets import token_hex
@@ -38,12 +39,16 @@ class Stage:
         environment: of the bridge's processes, over our own.
         command: put before the bridge's command, such as `["prlimit", "--as=…"]`.
         failpoints: folder that arms them.
+        round: number of the round, from 0.
+        copies: all copies of the bridge; `bridge` may be set to another one of them.
+        bulk_rows: rows of the largest transaction.
         notes: what a fault wants to have said below the table.
         ending: for what a fault needs ended with the stage.
     """
 
-    def __init__(self, setting: Setting, servers: Servers, seed: int) -> None:
+    def __init__(self, setting: Setting, servers: Servers, seed: int, bulk: int) -> None:
         self.ending = ExitStack()
+        self.bulk_rows = bulk
         try:
             self._set(setting, servers, seed)
         except BaseException:
@@ -67,6 +72,7 @@ class Stage:
             kafka,
             self.name,
             setting.items,
+            self.folder,
         )
         self.failpoints = self.folder / "failpoints"
         self.failpoints.mkdir()
@@ -74,8 +80,9 @@ class Stage:
         self.environment: dict[str, str] = {"CDC_FAILPOINTS": str(self.failpoints)}
         self.command: list[str] = []
         self.load = Load(lambda: self.source.url(), seed, sessions=setting.sessions, linger=1.0)
+        self.round = 0
         self.struck_at: float | None = None
-        self._copies = 0
+        self.copies: list[Bridge] = []
         self._marks = 0
         setting.prepare(self)
         self.bridge = self.another()
@@ -101,11 +108,10 @@ class Stage:
 
     def another(self) -> Bridge:
         """Another copy of the bridge, not started yet, with the same settings."""
-        self._copies += 1
-        bridge = Bridge(
-            self.folder, self.yaml, f"bridge-{self._copies}", environment=self.environment, command=self.command
-        )
-        return self.ending.enter_context(bridge)
+        name = f"bridge-{len(self.copies) + 1}"
+        bridge = Bridge(self.folder, self.yaml, name, environment=self.environment, command=self.command)
+        self.copies.append(self.ending.enter_context(bridge))
+        return bridge
 
     def arm(self, failpoint: str) -> None:
         """The first process of the bridge that comes to this point is killed there."""
@@ -119,6 +125,34 @@ class Stage:
     def struck(self) -> None:
         """From now on the line must recover."""
         self.struck_at = time.monotonic()
+
+    def since_struck(self) -> float:
+        """Seconds."""
+        return time.monotonic() - (self.struck_at or 0)
+
+    def down(self) -> str | None:
+        """Which worker is in a state that only a person can end, in words; None: none is."""
+        return next((words for state, words in self._workers() if state in ("gap", "failed")), None)
+
+    def words(self) -> Iterator[str]:
+        """What the bridge says of itself."""
+        yield from (words for _, words in self._workers())
+
+    def _workers(self) -> Iterator[tuple[str, str]]:
+        status = self.bridge.status() if self.bridge.running else {}
+        for kind in ("connectors", "sinks"):
+            for name, worker in status.get(kind, {}).items():
+                reason = (worker.get("error") or {}).get("message")
+                yield worker["state"], f"{name} is in state {worker['state']}" + (f": {reason}" if reason else "")
+
+    def write_bulk(self, rows: int | None = None) -> None:
+        """Commit one transaction of that many rows; of `bulk_rows`, if not given."""
+        with self.source.connect() as connection:
+            connection.execute(
+                "INSERT INTO bulk SELECT b.last + g, 'row ' || md5(g::text) "
+                "FROM (SELECT coalesce(max(id), 0) AS last FROM bulk) b, generate_series(1, %s) g",
+                [self.bulk_rows if rows is None else rows],
+            )
 
     def source_moved(self, server: PostgresServer) -> None:
         """Another server (a standby, promoted) holds the source database now; load and witness follow it."""

@@ -1,19 +1,26 @@
-"""What was committed, by a witness of our own: a `test_decoding` slot, read and parsed here. Touches Postgres.
+"""What was committed, by a witness of our own: a `test_decoding` slot that `pg_recvlogical` reads. Touches Postgres.
 
-Nothing of the bridge is used: another output plugin, another parser. Make the slot before the
-first row, and `transactions` tells everything that was ever committed, in commit order.
+Nothing of the bridge is used: another output plugin, another program, another parser. Make
+the slot before the first row, and `transactions` tells everything that was ever committed, in
+commit order.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+
+PATIENCE = 600.0
+"""Seconds for one run of `pg_recvlogical`."""
 
 
 class _Unchanged:
@@ -29,13 +36,13 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row change.
+    """One change.
 
     Args:
         table: `schema.table`; a partition's changes are its root's.
-        kind: INSERT, UPDATE or DELETE.
+        kind: INSERT, UPDATE, DELETE or TRUNCATE.
         old: the old tuple, as far as the replica identity has it; None if there is none.
-        new: the new tuple; None for a DELETE.
+        new: the new tuple; None for a DELETE and a TRUNCATE.
     """
 
     table: str
@@ -50,7 +57,7 @@ class Transaction:
 
     Args:
         xid: its number.
-        end_lsn: the end of its commit record.
+        end_lsn: the end of its commit record, or the first of the LSNs that were asked about that is not before it.
         changes: in order.
     """
 
@@ -64,44 +71,97 @@ class Witness:
 
     Args:
         url: of the database.
-        slot: its name; made when this is.
+        slot: its name; made when this is. Where the server can (17 and newer) standbys take it over.
         roots: partition → its root.
+        program: `pg_recvlogical`.
+        folder: where what was decoded is kept while it is parsed.
+        fold: table → what takes (transaction's number, line of an INSERT) of a table that is too large to be kept.
     """
 
-    def __init__(self, url: str, slot: str, roots: Mapping[str, str]) -> None:
-        self._url = url
-        self._slot = slot
-        self._roots = roots
+    def __init__(
+        self,
+        url: str,
+        slot: str,
+        roots: Mapping[str, str],
+        program: Path,
+        folder: Path,
+        fold: Mapping[str, Callable[[int, str], None]] | None = None,
+    ) -> None:
+        self._slot, self._roots, self._program, self._folder = slot, roots, program, folder
+        self._fold = dict(fold or {})
         self.types: dict[str, dict[str, str]] = {}
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", [slot])
+            more = ", false, false, true" if connection.info.server_version >= 170000 else ""
+            connection.execute(f"SELECT pg_create_logical_replication_slot(%s, 'test_decoding'{more})", [slot])
 
-    def transactions(self) -> list[Transaction]:
-        """Everything committed since the slot was made or this was last asked; the server forgets it then."""
-        with psycopg.connect(self._url, options="-c timezone=UTC -c datestyle=ISO") as connection:
-            cursor = connection.cursor(name="witness")
-            cursor.itersize = 20_000
-            cursor.execute(
-                "SELECT lsn::text, data FROM pg_logical_slot_get_changes(%s, NULL, NULL, 'skip-empty-xacts', '1')",
-                [self._slot],
-            )
-            return list(parse(cursor, self._roots, self.types))
+    def transactions(self, url: str, boundaries: Iterable[int]) -> Iterator[Transaction]:
+        """Everything committed since the slot was made or this was last asked; the server forgets it then.
+
+        Args:
+            url: of the database, wherever it is now. Nothing must be written there meanwhile.
+            boundaries: LSNs; of each transaction it is told which of them is the first that is not before its end.
+        """
+        with psycopg.connect(url) as connection:
+            row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+        assert row is not None
+        now = number(row[0])
+        decoded = self._folder / f"{self._slot}.decoded"
+        for boundary in [*sorted(lsn for lsn in set(boundaries) if lsn < now), now]:
+            self._decode(url, boundary, decoded)
+            with decoded.open(encoding="utf-8", newline="\n") as lines:
+                yield from parse(lines, self._roots, self.types, boundary, self._fold)
+            decoded.unlink()
+
+    def _decode(self, url: str, until: int, to: Path) -> None:
+        """Write down all that was committed up to an LSN; what ends later is cut off, and sent again next time."""
+        end = f"{until >> 32:X}/{until & 0xFFFFFFFF:X}"
+        command = [str(self._program), "--start", "--no-loop", f"--slot={self._slot}", f"--endpos={end}"]
+        command += [f"--file={to}", "--option=skip-empty-xacts=1", "--fsync-interval=0", f"--dbname={url}"]
+        environment = {**os.environ, "PGOPTIONS": "-c timezone=UTC -c datestyle=ISO -c wal_sender_timeout=60s"}
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        if ran.returncode:
+            raise RuntimeError(f"pg_recvlogical failed: {ran.stderr}")
 
 
 def parse(
-    lines: Iterable[tuple[str, str]], roots: Mapping[str, str], types: dict[str, dict[str, str]]
+    lines: Iterable[str],
+    roots: Mapping[str, str],
+    types: dict[str, dict[str, str]],
+    end_lsn: int,
+    fold: Mapping[str, Callable[[int, str], None]] | None = None,
 ) -> Iterator[Transaction]:
-    """Transactions from (LSN, text) of `test_decoding`; `types` learns table → column → type."""
-    transaction: Transaction | None = None
+    """Transactions from lines of `test_decoding`.
+
+    Args:
+        roots: partition → its root.
+        types: learns table → column → type.
+        end_lsn: what the transactions' is.
+        fold: as for `Witness`; such changes are in no transaction.
+    """
     changes: list[Change] = []
-    for lsn, line in lines:
+    xid = 0
+    folded = {f"table {table}: INSERT:": take for table, take in (fold or {}).items()}
+    for line in _whole(lines):
         if line.startswith("BEGIN "):
             changes = []
+            xid = int(line.split()[1])
         elif line.startswith("COMMIT "):
-            transaction = Transaction(int(line.split()[1]), number(lsn), changes)
-            yield transaction
+            yield Transaction(xid, end_lsn, changes)
+            changes = []
+        elif (take := folded.get(line[: line.find(":", line.find(":") + 1) + 1])) is not None:
+            take(xid, line)
         else:
-            changes.append(_change(line, roots, types))
+            changes += _changes(line, roots, types)
+
+
+def _whole(lines: Iterable[str]) -> Iterator[str]:
+    """A value may hold line breaks: a line is whole when its quotes are closed."""
+    begun = ""
+    for line in lines:
+        begun += line
+        if begun.count("'") % 2 == 0:
+            yield begun.rstrip("\n")
+            begun = ""
 
 
 def number(lsn: str) -> int:
@@ -111,12 +171,21 @@ def number(lsn: str) -> int:
 
 
 _HEAD = re.compile(r"table (\S+): (INSERT|UPDATE|DELETE):")
+_TRUNCATE = re.compile(r"table ([^:]+): TRUNCATE:")
 _COLUMN = re.compile(
     r"""\ (?:"((?:[^"]|"")+)"|([^\s\["]+))       # name
         \[((?:[^\[\]]|\[\])+)\]:                 # type, arrays end in []
         (?:B?'((?:[^']|'')*)'|(\S+))             # quoted, or bare""",
     re.VERBOSE,
 )
+
+
+def _changes(line: str, roots: Mapping[str, str], types: dict[str, dict[str, str]]) -> Sequence[Change]:
+    truncated = _TRUNCATE.match(line)
+    if truncated is None:
+        return [_change(line, roots, types)]
+    tables = dict.fromkeys(roots.get(name, name) for name in truncated[1].split(", "))
+    return [Change(table, "TRUNCATE", None, None) for table in tables]
 
 
 def _change(line: str, roots: Mapping[str, str], types: dict[str, dict[str, str]]) -> Change:

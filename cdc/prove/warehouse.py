@@ -23,11 +23,13 @@ class Table:
         name: `schema.table`.
         key: its primary key; empty without one.
         full: whether its replica identity is FULL.
+        loose: how the names of columns begin that are added and dropped meanwhile; empty: none are.
     """
 
     name: str
     key: tuple[str, ...]
     full: bool = False
+    loose: str = ""
 
 
 ITEMS = Table("public.items", ("id",))
@@ -38,8 +40,13 @@ AUDIT = Table("public.audit", (), full=True)
 LINES = Table("sales.lines", ("line_no", "order_id"))
 VISITS = Table("sales.visits", ("region", "id"))
 MARKS = Table("public.marks", ("id",))
+VAULT = Table("public.vault", ("id",))
+SHAPES = Table("public.shapes", ("id",), loose="extra")
+SCRATCH = Table("public.scratch", ("id",))
+BULK = Table("public.bulk", ("id",))
 
-TABLES = (ITEMS, ACCOUNTS, DOCS, SHEETS, AUDIT, LINES, VISITS, MARKS)
+TABLES = (ITEMS, ACCOUNTS, DOCS, SHEETS, AUDIT, LINES, VISITS, MARKS, VAULT, SHAPES, SCRATCH)
+"""What the judge compares event by event; `BULK` is too large for that."""
 REGIONS = ("eu", "us", "asia")
 ROOTS: Mapping[str, str] = {f"sales.visits_{region}": VISITS.name for region in ("eu", "us", "rest")}
 
@@ -50,6 +57,12 @@ CREATE TABLE items (
     id bigint PRIMARY KEY, name text NOT NULL, price numeric(12,2), active boolean, note text, added date,
     version bigint NOT NULL DEFAULT nextval('versions'));
 CREATE TABLE marks (id bigint PRIMARY KEY, version bigint NOT NULL DEFAULT nextval('versions'));
+CREATE TABLE vault (
+    id integer PRIMARY KEY, balance bigint NOT NULL, moves bigint NOT NULL DEFAULT 0,
+    version bigint NOT NULL DEFAULT nextval('versions'));
+CREATE TABLE shapes (id bigint PRIMARY KEY, size integer, version bigint NOT NULL DEFAULT nextval('versions'));
+CREATE TABLE scratch (id bigint PRIMARY KEY, what text, version bigint NOT NULL DEFAULT nextval('versions'));
+CREATE TABLE bulk (id bigint PRIMARY KEY, what text NOT NULL);
 CREATE TABLE accounts (
     id integer PRIMARY KEY, owner text, balance numeric, tags text[], seen timestamptz,
     version bigint NOT NULL DEFAULT nextval('versions'));
@@ -84,6 +97,9 @@ INSERT INTO docs SELECT i, 'title ' || i, repeat(md5(i::text), 100) FROM generat
 INSERT INTO sheets SELECT i, 'title ' || i, repeat(md5(i::text), 100) FROM generate_series(1, %(docs)s) i;
 INSERT INTO audit SELECT 'fill', E'line one\nline\ttwo \\ ' || i, '2020-02-02 02:02:02Z'
     FROM generate_series(1, %(few)s) i;
+INSERT INTO vault SELECT i, 1000 FROM generate_series(1, 50) i;
+INSERT INTO shapes SELECT i, i %% 1000 FROM generate_series(1, %(few)s) i;
+INSERT INTO scratch SELECT i, 'before ' || i FROM generate_series(1, %(few)s) i;
 INSERT INTO sales.lines SELECT 1 + i / 4, 1 + i %% 9, i %% 4, jsonb_build_object('i', i, 'text', 'ü "q" ' || i)
     FROM generate_series(1, %(items)s) i;
 INSERT INTO sales.visits SELECT i, (ARRAY['eu', 'us', 'asia'])[1 + i %% 3], '/page/' || i

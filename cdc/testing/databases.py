@@ -55,6 +55,7 @@ def fresh_database(server: PostgresServer, name: str) -> Iterator[Database]:
 
 
 def _drop(server: PostgresServer, name: str) -> None:
+    _roll_back_prepared(server, name)
     with psycopg.connect(server.url(), autocommit=True) as connection:
 
         def slots_are_gone() -> bool:
@@ -71,3 +72,11 @@ def _drop(server: PostgresServer, name: str) -> None:
 
         wait_for(slots_are_gone, timeout=10)
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _roll_back_prepared(server: PostgresServer, name: str) -> None:
+    """A database with prepared transactions cannot be dropped, and only its own sessions can end them."""
+    with psycopg.connect(server.url(name), autocommit=True) as connection:
+        query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+        for (gid,) in connection.execute(query).fetchall():
+            connection.execute(sql.SQL("ROLLBACK PREPARED {}").format(sql.Literal(gid)))

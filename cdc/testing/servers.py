@@ -115,6 +115,7 @@ class PostgresServer(Server):
             "max_connections": "200",
             "max_wal_senders": "50",
             "max_replication_slots": "50",
+            "max_prepared_transactions": "20",
             **(settings or {}),
         }
         self.bin_dir = runnable_by(self._user(), self.installation.bin_dir / "postgres").parent

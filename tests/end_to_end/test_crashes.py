@@ -20,7 +20,7 @@ def test_crashes_of_walsender_broker_and_warehouse_are_gone_through_exactly(pref
         fresh_database(postgres, prefix) as source,
         fresh_database(service, prefix) as target,
     ):
-        line = Line(source, target, kafka, prefix, items=1_000)
+        line = Line(source, target, kafka, prefix, 1_000, tmp_path)
         with Bridge(tmp_path, line.settings(workers=1)) as bridge:
             load = Load(source.url, seed=3, sessions=3, linger=1.0)
             load.start()

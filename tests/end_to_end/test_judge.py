@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from cdc.prove.bank import miscounted, torn
+from cdc.prove.bulk import Bulk
 from cdc.prove.judge import Verdict, judge
 from cdc.prove.observed import Event
-from cdc.prove.truth import parse
+from cdc.prove.truth import Transaction, parse
 from cdc.prove.warehouse import Table
 
 TABLES = (Table("public.t", ("id",)), Table("public.f", ("id",), full=True), Table("public.k", (), full=True))
@@ -22,6 +24,8 @@ HISTORY = """
 100 BEGIN 10
 100 table public.t: INSERT: id[integer]:1 body[text]:'one' version[bigint]:1
 100 table public.t: INSERT: id[integer]:2 body[text]:'it''s new-tuple: x[text]:''y''' version[bigint]:2
+100 table public.t: INSERT: id[integer]:7 body[text]:'two
+lines' version[bigint]:12
 100 table public.f: INSERT: id[integer]:1 body[text]:'large' version[bigint]:3
 100 table public.k: INSERT: body[text]:'k' version[bigint]:4
 110 COMMIT 10
@@ -45,8 +49,15 @@ HISTORY = """
 
 def history() -> Any:
     types: dict[str, dict[str, str]] = {}
-    lines = [line.split(" ", 1) for line in HISTORY.strip().splitlines()]
-    return list(parse([(f"0/{lsn}", line) for lsn, line in lines], {}, types)), types
+    transactions: list[Transaction] = []
+    lines: list[str] = []
+    for line in HISTORY.strip().splitlines():
+        lsn, _, said = line.partition(" ") if line[0].isdigit() else ("", "", line)
+        lines.append(f"{said}\n")
+        if said.startswith("COMMIT"):
+            transactions += parse(lines, {}, types, int(lsn, 16))
+            lines = []
+    return transactions, types
 
 
 def event(
@@ -98,6 +109,7 @@ RIGHT = [
     event("public.k", None, "u", 11, 0x20A, 4, before=row("k", 4), after=row(None, 8)),
     event("public.k", None, "d", 13, 0x22A, 6, before=row(None, 8)),
     event("public.k", None, "c", 13, 0x22A, 7, after=row("again", 11)),
+    event("public.t", 7, "r", 0, 0x200, 0, after=row("two\nlines", 12, 7)),
 ]  # fmt: skip
 
 
@@ -114,10 +126,10 @@ def faults(events: list[Event]) -> set[str]:
 def test_what_is_right_is_found_right() -> None:
     verdict = judged(RIGHT)
     assert verdict.exact, str(verdict)
-    assert (verdict.streamed, verdict.read, verdict.reread) == (16, 4, 0)
+    assert (verdict.streamed, verdict.read, verdict.reread) == (16, 5, 0)
 
 
-@pytest.mark.parametrize("at", range(len(RIGHT)))
+@pytest.mark.parametrize("at", [at for at, one in enumerate(RIGHT) if one.op != "r" or one.key == {"id": 7}])
 def test_a_lost_event_is_found(at: int) -> None:
     assert "lost" in faults(RIGHT[:at] + RIGHT[at + 1 :])
 
@@ -176,7 +188,16 @@ def test_a_placeholder_for_an_unchanged_value_is_found() -> None:
     }
 
 
-def test_rows_of_a_snapshot_that_was_cut_may_come_again() -> None:
+@pytest.mark.parametrize("at", [at for at, one in enumerate(RIGHT) if one.op == "r" and one.key != {"id": 7}])
+def test_a_row_that_changed_since_need_not_be_in_the_snapshot(at: int) -> None:
+    assert not faults(RIGHT[:at] + RIGHT[at + 1 :])
+
+
+def test_rows_of_a_snapshot_may_come_behind_newer_events_of_other_keys() -> None:
+    assert not faults([*RIGHT[:1], *RIGHT[2:4], RIGHT[1], *RIGHT[4:]])
+
+
+def test_a_snapshot_that_was_cut_goes_on_as_of_a_later_lsn() -> None:
     again = event("public.t", 2, "r", 0, 0x210, 0, after=RIGHT[1].value["after"] if RIGHT[1].value else {})
     newer = event("public.t", 1, "r", 0, 0x210, 0, after=row("uno", 6, 1))
     verdict = judged([RIGHT[1], *RIGHT[2:4], newer, again, *RIGHT[4:]])
@@ -184,13 +205,104 @@ def test_rows_of_a_snapshot_that_was_cut_may_come_again() -> None:
     assert verdict.reread == 1
 
 
-def test_a_finished_table_that_is_read_again_is_found() -> None:
-    again = event("public.t", 2, "r", 0, 0x210, 0, after=RIGHT[1].value["after"] if RIGHT[1].value else {})
-    newer = event("public.t", 1, "r", 0, 0x210, 0, after=row("uno", 6, 1))
-    assert faults([*RIGHT[:4], newer, again, *RIGHT[4:]]) == {"twice"}
+def test_a_snapshot_row_of_another_lsn_is_found() -> None:
+    stale = event("public.t", 1, "r", 0, 0x210, 0, after=row("one", 1, 1))
+    assert faults([*RIGHT[1:4], stale, *RIGHT[4:]]) == {"altered"}
 
 
 def test_changes_from_before_the_start_are_snapshotted_not_streamed() -> None:
     transactions, types = history()
     verdict = judge(transactions, 0x220, RIGHT, TABLES, types, TOPICS)
     assert verdict.faults["phantom"]
+
+
+EMPTIED = """
+BEGIN 20
+table public.t: INSERT: id[integer]:1 body[text]:'gone' version[bigint]:1
+COMMIT 20
+BEGIN 21
+table public.f, public.t: TRUNCATE: (no-flags)
+table public.t: INSERT: id[integer]:2 body[text]:'after' version[bigint]:2
+COMMIT 21
+"""
+TRUNCATES = [
+    event("public.t", 1, "r", 0, 0x100, 0, after=row("gone", 1, 1)),
+    event("public.t", None, "t", 21, 0x20A, 1),
+    replace(event("public.t", None, "t", 21, 0x20A, 1), partition=1),
+    event("public.t", 2, "c", 21, 0x20A, 2, after=row("after", 2, 2)),
+]
+
+
+def truncate_faults(events: list[Event]) -> set[str]:
+    types: dict[str, dict[str, str]] = {}
+    first, second = EMPTIED.strip().split("COMMIT 20\n")
+    transactions = [
+        *parse((first + "COMMIT 20").splitlines(keepends=True), {}, types, 0x100),
+        *parse(second.splitlines(keepends=True), {}, types, 0x210),
+    ]
+    verdict = judge(transactions, 0x100, events, TABLES[:1], types, TOPICS, partitions=2)
+    return {kind for kind, found in verdict.faults.items() if found}
+
+
+def test_a_truncate_is_once_on_every_partition() -> None:
+    assert not truncate_faults(TRUNCATES)
+    assert not truncate_faults(TRUNCATES[1:]), "a row that was truncated away need not be read"
+    assert truncate_faults(TRUNCATES[:2] + TRUNCATES[3:]) == {"lost"}
+    assert truncate_faults([*TRUNCATES[:3], TRUNCATES[1], TRUNCATES[3]]) == {"twice"}
+
+
+def test_a_row_from_before_a_truncate_that_comes_after_it_is_found() -> None:
+    assert truncate_faults([*TRUNCATES[1:], TRUNCATES[0]]) >= {"disordered", "phantom"}
+
+
+def account(number: int, op: str, lsn: int, ordinal: int, balance: int, moves: int) -> Event:
+    after = {"id": number, "balance": balance, "moves": moves}
+    return event("public.vault", number, op, 0, lsn, ordinal, after=after)
+
+
+MOVES = [
+    account(1, "r", 0x100, 0, 1000, 0),
+    account(2, "r", 0x100, 0, 1000, 0),
+    account(1, "u", 0x200, 1, 900, 1),
+    account(2, "u", 0x200, 2, 1100, 1),
+    account(2, "u", 0x300, 1, 1600, 2),
+    account(1, "u", 0x300, 2, 400, 2),
+]
+
+
+def test_money_that_is_there_after_each_transaction_is_right() -> None:
+    assert not [*torn(MOVES), *miscounted(MOVES)]
+    later = account(2, "r", 0x250, 0, 1100, 1)
+    beside_the_stream = [MOVES[0], MOVES[2], later, *MOVES[4:]]
+    assert not [*torn(beside_the_stream), *miscounted(beside_the_stream)]
+
+
+@pytest.mark.parametrize("at", range(2, len(MOVES)))
+def test_a_torn_transaction_is_found(at: int) -> None:
+    assert [*torn(MOVES[:at] + MOVES[at + 1 :])]
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_a_move_that_is_left_out_is_found(at: int) -> None:
+    assert [*miscounted(MOVES[:at] + MOVES[at + 1 :])]
+
+
+def bulk_faults(events: list[Event]) -> set[str]:
+    bulk = Bulk()
+    for number in (1, 2, 3):
+        bulk.committed(9, f"table public.bulk: INSERT: id[bigint]:{number} what[text]:'it''s {number}'")
+    for one in events:
+        bulk.event(one)
+    return {kind for kind, _ in bulk.faults()}
+
+
+def test_rows_judged_by_their_digest_are_judged_too() -> None:
+    right = [event("public.bulk", n, "c", 9, 0x200, n, after={"id": n, "what": f"it's {n}"}) for n in (1, 2, 3)]
+    assert not bulk_faults(right)
+    assert bulk_faults(right[:2]) == {"lost"}
+    assert bulk_faults([*right, right[2]]) == {"twice"}
+    assert bulk_faults([right[0], right[2], right[1]]) == {"disordered"}
+    assert bulk_faults([*right, event("public.bulk", 4, "c", 9, 0x200, 4, after={"id": 4, "what": "x"})]) == {"phantom"}
+    assert bulk_faults([*right[:2], event("public.bulk", 3, "c", 9, 0x200, 3, after={"id": 3, "what": "?"})]) == {
+        "altered"
+    }

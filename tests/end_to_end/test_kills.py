@@ -36,7 +36,7 @@ def test_no_kill_loses_doubles_disorders_or_invents_anything(
 ) -> None:
     began = time.monotonic()
     rng = Random(SEED)
-    line = Line(database, target, kafka, prefix, ITEMS)
+    line = Line(database, target, kafka, prefix, ITEMS, tmp_path)
     load = Load(database.url, SEED)
     killed: Counter[str] = Counter()
     with Bridge(tmp_path, line.settings(batch_rows=200, workers=1)) as bridge:

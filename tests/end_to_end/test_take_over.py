@@ -19,7 +19,7 @@ WORKING = ("snapshotting", "streaming")
 def test_of_two_copies_one_works_and_the_other_takes_over_exactly(
     database: Database, target: Database, kafka: KafkaServer, prefix: str, tmp_path: Path
 ) -> None:
-    line = Line(database, target, kafka, prefix, items=5_000)
+    line = Line(database, target, kafka, prefix, 5_000, tmp_path)
     settings = line.settings(session_timeout="3s", workers=1)
     load = Load(database.url, seed=2, linger=2.0)
     load.start()

@@ -22,7 +22,7 @@ def test_the_whole_line_is_exact(
 ) -> None:
     # One of the wheels has no test_decoding: there the sink's tables alone are compared.
     witness = any(postgres.bin_dir.parent.rglob("test_decoding.so"))
-    line = Line(database, target, kafka, prefix, items=1_000, witness=witness)
+    line = Line(database, target, kafka, prefix, 1_000, tmp_path if witness else None)
     load = Load(database.url, seed=postgres.version[0], sessions=3, linger=1.0)
     with Bridge(tmp_path, line.settings()) as bridge:
         load.start()
