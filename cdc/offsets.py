@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -23,11 +23,16 @@ from cdc.settings import KafkaSettings
 PATIENCE_SECONDS = 90.0
 """Without progress. Longer than a transaction may stay open: the last stable offset moves on by then."""
 
+ANSWER_SECONDS = 30.0
+PAUSE_SECONDS = 0.1
+
 AT_ONCE = 10_000
 """Records taken from librdkafka at a time."""
 
 QUEUE_KBYTES = 8192
 """What librdkafka may hold in memory beside that, by its own count."""
+
+Ends: TypeAlias = tuple[int, int]
 
 
 def read_documents(kafka: KafkaSettings, topic: str, stopping: Callable[[], bool]) -> dict[bytes, dict[str, Any]]:
@@ -53,7 +58,7 @@ def committed(
         Stopped: `stopping` said so.
         BrokerUnavailable: an end was not reached in time.
     """
-    ends = _ends(kafka, topic, partitions)
+    ends = _ends(kafka, topic, partitions, stopping)
     unread = {partition for partition, (low, high) in ends.items() if high > low}
     if not unread:
         return
@@ -104,19 +109,28 @@ def _note(documents: dict[bytes, dict[str, Any]], message: Message, topic: str) 
         ) from error
 
 
-def _ends(kafka: KafkaSettings, topic: str, partitions: int) -> dict[int, tuple[int, int]]:
+def _ends(kafka: KafkaSettings, topic: str, partitions: int, stopping: Callable[[], bool]) -> dict[int, Ends]:
     """First offset, and the one behind the last record, of every partition."""
     consumer = _consumer(kafka, topic, "read_uncommitted")
     try:
-        found = {}
-        for partition in range(partitions):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=30.0)
-            found[partition] = (int(low), int(high))
-    except KafkaException as error:
-        raise BrokerUnavailable(f"topic {topic}: its end cannot be read: {error.args[0].str()}") from error
+        return {partition: _end(consumer, topic, partition, stopping) for partition in range(partitions)}
     finally:
         consumer.close()
-    return found
+
+
+def _end(consumer: Consumer, topic: str, partition: int, stopping: Callable[[], bool]) -> Ends:
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_SECONDS)
+            return int(low), int(high)
+        except KafkaException as error:
+            # A topic that was just made: its leader is named before it knows.
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION or time.monotonic() > deadline:
+                raise BrokerUnavailable(f"topic {topic}: its end cannot be read: {error.args[0].str()}") from error
+        if stopping():
+            raise Stopped
+        time.sleep(PAUSE_SECONDS)
 
 
 def _consumer(kafka: KafkaSettings, topic: str, isolation: str) -> Consumer:

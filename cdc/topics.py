@@ -175,10 +175,36 @@ def answer(topic: str, future: Future[Any]) -> Any:
 
 def refused(topic: str, error: KafkaError) -> PublishError:
     """What a refused request about a topic means."""
-    away = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
-    if error.retriable() or error.code() in away:
+    if error.code() in _FOR_NOW:
         return BrokerUnavailable(f"topic {topic}: Kafka does not answer: {error.str()}")
     hint = None
     if error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED):
         hint = f"grant Create and DescribeConfigs on {topic}, or let its owner make it; `cdc check` lists all ACLs"
     return PublishError(f"topic {topic}: Kafka refuses: {error.str()}", hint=hint)
+
+
+_FOR_NOW = frozenset(
+    (
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_CONTROLLER,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.THROTTLING_QUOTA_EXCEEDED,
+    )
+)
+"""Answers of a cluster whose leaders change, or that has not heard of a new topic everywhere.
+
+Not `KafkaError.retriable()`: it is set for the producer's errors only.
+"""
