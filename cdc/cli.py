@@ -15,6 +15,7 @@ import typer
 from cdc import compiled, logs
 from cdc.commands.check import check
 from cdc.commands.demo import demo
+from cdc.commands.heal import heal
 from cdc.commands.init import init
 from cdc.commands.run import run
 from cdc.commands.schema import schema
@@ -48,7 +49,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (init, check, run, status, snapshot, tail, schema, demo):
+for command in (init, check, run, status, snapshot, tail, heal, schema, demo):
     app.command()(command)
 
 

@@ -9,7 +9,7 @@ from the stored position.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -130,6 +130,15 @@ class Publisher:
         reach("publisher.after_read_position")
         return self._stored.position
 
+    def look(self) -> Position | None:
+        """What is stored, without taking over: for who holds the source's lock and publishes nothing.
+
+        Raises: BrokerUnavailable, PublishError.
+        """
+        self._reach_broker()
+        self._stored = self._read()
+        return self._stored.position
+
     def check(self) -> None:
         """Whether all that was stored is there, and all event topics are the ones that were published to.
 
@@ -248,7 +257,7 @@ class Publisher:
             topics.ensure(self._admin, {topic: topics.event_topic(self.settings, topic) for topic in unknown})
             for topic, config in topics.existing_configuration(self._admin, unknown).items():
                 self._limits[topic] = int(config["max.message.bytes"])
-                if _expires(config):
+                if topics.expires(config):
                     self._expiring.add(topic)
                 self._check_batch_size(topic)
             found = homes.look(self._admin, unknown)
@@ -389,8 +398,10 @@ class Publisher:
         self._open = False
 
     def _read(self) -> Stored:
+        home = homes.look(self._admin, [self._offsets_topic]).get(self._offsets_topic)
+        if home is None:
+            return Stored(self.connector, Home("", 0))
         documents = read_documents(self.settings.kafka, self._offsets_topic, self.stopping)
-        home = homes.look(self._admin, [self._offsets_topic]).get(self._offsets_topic, Home("", 0))
         stored = Stored.read(self.connector, home, documents)
         structlog.get_logger().debug("position read", connector=self.connector, found=stored.position is not None)
         return stored
@@ -434,12 +445,6 @@ class Publisher:
     def _transactional(self) -> Producer:
         assert self._producer is not None, "take_over comes first"
         return self._producer
-
-
-def _expires(config: Mapping[str, str]) -> bool:
-    """Whether a topic with this configuration forgets events that no later one of their key replaces."""
-    limits = (config["retention.ms"], config["retention.bytes"])
-    return "delete" in config["cleanup.policy"] and any(int(limit) >= 0 for limit in limits)
 
 
 _PURGED = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)

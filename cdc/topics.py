@@ -118,6 +118,12 @@ def existing_configuration(admin: AdminClient, topics: Iterable[str]) -> dict[st
     return found
 
 
+def expires(config: Mapping[str, str]) -> bool:
+    """Whether a topic with this configuration forgets events that no later one of their key replaces."""
+    limits = (config["retention.ms"], config["retention.bytes"])
+    return "delete" in config["cleanup.policy"] and any(int(limit) >= 0 for limit in limits)
+
+
 def existing_layout(admin: AdminClient, topics: Iterable[str]) -> dict[str, tuple[int, int]]:
     """Partitions and replication factor of the topics that exist."""
     found: dict[str, tuple[int, int]] = {}
