@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from cdc.plugins import ConnectorPlugin
 
+from .captured import tables
 from .check import check
 from .connector import PostgresWalConnector
 from .settings import PostgresWalSettings
+from .watch import watch
 
-plugin = ConnectorPlugin(settings=PostgresWalSettings, create=PostgresWalConnector, check=check)
+plugin = ConnectorPlugin(
+    settings=PostgresWalSettings, create=PostgresWalConnector, check=check, tables=tables, watch=watch
+)
 """What the entry point `cdc.connectors` names."""

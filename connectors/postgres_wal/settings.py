@@ -51,6 +51,9 @@ class TableOptions(Model):
     only names the columns. Default: reselect on compacted topics."""
     truncates: Literal["skip", "fan_out"] | None = None
     """TRUNCATE of the table: `skip`, or `fan_out` one marker to every partition."""
+    snapshot_where: Annotated[str, Field(min_length=1)] | None = None
+    """SQL predicate: snapshots read only rows that it holds for (`created_at > now() - interval '1 year'`);
+    the stream and a heal do not look at it."""
     timestamp: Literal["commit", "append"] | None = None
     """Of the record: `commit` time or `append` (when the broker gets it). Default: append where the
     topic expires by time, else commit."""
@@ -65,6 +68,16 @@ class BatchSettings(Model):
     """At most about this many bytes of keys and values."""
     linger: Duration = 0.002
     """How long an idle source's batch waits for more."""
+
+
+class RetainedWalSettings(Model):
+    """What to do about WAL that the server keeps because of the connector."""
+
+    warn_at: Size = 5 * 1024**3
+    """From so much on `cdc status` and the log warn, and say why it is kept."""
+    drop_slot_at: Annotated[Size, Field(ge=32 * 1024 * 1024)] | None = None
+    """At so much, for half a minute, the slot is dropped to save the server's disk: the connector has a gap then,
+    which `cdc heal` mends. Not set: never."""
 
 
 def _tables(value: Any) -> Any:
@@ -106,6 +119,8 @@ class PostgresWalSettings(ConnectorSettings):
     """`initial` (rows first, then the stream), `never`, or `only`."""
     snapshot_readers: Annotated[int, Field(ge=1, le=32)] = 4
     """Parallel COPY connections."""
+    snapshot_range: Size = 64 * 1024 * 1024
+    """A table is read in pieces of so many bytes of its heap; after a crash finished ones are not read again."""
     slot: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,63}$")] | None = None
     """Name of the replication slot, if not derived from the bridge's and the connector's name."""
     publication: Annotated[str, Field(min_length=1, max_length=63)] | None = None
@@ -130,6 +145,8 @@ class PostgresWalSettings(ConnectorSettings):
     """How often an idle source's position is stored and confirmed."""
     session_timeout: Duration = 10.0
     """After this long without a sign of life the server frees our lock."""
+    retained_wal: RetainedWalSettings = RetainedWalSettings()
+    """What to do about WAL that the server keeps because of the connector."""
 
     def captured(self) -> Sequence[str]:
         return list(self.tables)
