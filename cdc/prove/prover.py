@@ -11,7 +11,7 @@ from statistics import median
 
 from cdc.prove.fault import Fault
 from cdc.prove.servers import Servers
-from cdc.prove.stage import Stage
+from cdc.prove.stage import Extent, Stage
 from cdc.prove.waiting import Broken, eventually
 
 ROUNDS_A_STAGE = 25
@@ -84,14 +84,14 @@ def sorted_out(faults: Sequence[Fault], servers: Servers) -> tuple[list[Fault], 
     return shown, left_out
 
 
-def prove(fault: Fault, servers: Servers, rounds: int, seed: int, say: Say, bulk: int) -> Result:
+def prove(fault: Fault, servers: Servers, rounds: int, seed: int, say: Say, extent: Extent) -> Result:
     """Let one fault strike, and judge.
 
     Args:
         rounds: how often, if the fault itself does not say otherwise.
         seed: of every choice; the fault's own name goes into it too.
         say: takes progress in words.
-        bulk: rows of the largest transaction.
+        extent: how large the large things are.
     """
     began = time.monotonic()
     result = Result(fault)
@@ -101,7 +101,7 @@ def prove(fault: Fault, servers: Servers, rounds: int, seed: int, say: Say, bulk
         now = 1 if fault.setting.fresh else min(ROUNDS_A_STAGE, wanted - done)
         rng = Random(f"{seed}/{fault.name}/{done}")
         try:
-            with Stage(fault.setting, servers, rng.getrandbits(32), bulk) as stage:
+            with Stage(fault.setting, servers, rng.getrandbits(32), extent) as stage:
                 try:
                     _play(stage, fault, rng, range(done, done + now), result, say)
                     _judge(stage, result)
@@ -120,14 +120,14 @@ def _play(stage: Stage, fault: Fault, rng: Random, rounds: range, result: Result
         stage.load.start()
     _begin(stage)
     for number in rounds:
-        stage.round, stage.struck_at = number, None
+        stage.begin_round(number)
         fault.strike(stage, rng)
         if stage.struck_at is None:
             stage.struck()
         mark = stage.mark()
         _await(stage, partial(stage.arrived, mark), fault.patience, "the line recovers")
         result.rounds += 1
-        result.recovered.append(stage.since_struck())
+        result.recovered.append(stage.recovery())
         say(f"round {result.rounds}: recovered in {result.recovered[-1]:.1f} s")
     stage.load.stop()
     say("comparing")

@@ -6,10 +6,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -23,6 +24,22 @@ from cdc.prove.waiting import eventually
 from cdc.testing.databases import Database, fresh_database
 from cdc.testing.servers import Broker, PostgresServer
 from cdc.testing.sweeper import sweeper
+
+
+Part = TypeVar("Part", bound=AbstractContextManager[object])
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How large the large things are.
+
+    Args:
+        bulk_rows: rows of the largest transaction.
+        neighbour_bytes: WAL that another database of the source's server writes.
+    """
+
+    bulk_rows: int = 2_000_000
+    neighbour_bytes: int = 1 << 30
 
 
 class Stage:
@@ -42,13 +59,18 @@ class Stage:
         round: number of the round, from 0.
         copies: all copies of the bridge; `bridge` may be set to another one of them.
         bulk_rows: rows of the largest transaction.
+        neighbour_bytes: WAL that another database of the source's server writes.
         notes: what a fault wants to have said below the table.
         ending: for what a fault needs ended with the stage.
     """
 
-    def __init__(self, setting: Setting, servers: Servers, seed: int, bulk: int) -> None:
+    round: int
+    struck_at: float | None
+    recovered_at: float | None
+
+    def __init__(self, setting: Setting, servers: Servers, seed: int, extent: Extent) -> None:
         self.ending = ExitStack()
-        self.bulk_rows = bulk
+        self.bulk_rows, self.neighbour_bytes = extent.bulk_rows, extent.neighbour_bytes
         try:
             self._set(setting, servers, seed)
         except BaseException:
@@ -80,10 +102,10 @@ class Stage:
         self.environment: dict[str, str] = {"CDC_FAILPOINTS": str(self.failpoints)}
         self.command: list[str] = []
         self.load = Load(lambda: self.source.url(), seed, sessions=setting.sessions, linger=1.0)
-        self.round = 0
-        self.struck_at: float | None = None
+        self.begin_round(0)
         self.copies: list[Bridge] = []
         self._marks = 0
+        self._parts: dict[type, object] = {}
         setting.prepare(self)
         self.bridge = self.another()
 
@@ -113,6 +135,17 @@ class Stage:
         self.copies.append(self.ending.enter_context(bridge))
         return bridge
 
+    def bring(self, part: Part) -> Part:
+        """Keep something of the fault's own, to be found by `the` and ended with the stage."""
+        self._parts[type(part)] = self.ending.enter_context(part)
+        return part
+
+    def the(self, kind: type[Part]) -> Part:
+        """What was brought of that kind."""
+        part = self._parts[kind]
+        assert isinstance(part, kind)
+        return part
+
     def arm(self, failpoint: str) -> None:
         """The first process of the bridge that comes to this point is killed there."""
         assert failpoint in failpoints.NAMES, failpoint
@@ -126,9 +159,22 @@ class Stage:
         """From now on the line must recover."""
         self.struck_at = time.monotonic()
 
-    def since_struck(self) -> float:
-        """Seconds."""
-        return time.monotonic() - (self.struck_at or 0)
+    def recovered(self) -> None:
+        """It has recovered already; else it has when a row comes to the service's table after the strike."""
+        self.recovered_at = time.monotonic()
+
+    def recovery(self) -> float:
+        """Seconds from being struck to having recovered, that is now, if nobody said so before."""
+        return (self.recovered_at or time.monotonic()) - (self.struck_at or 0)
+
+    def begin_round(self, number: int) -> None:
+        """Forget the round before."""
+        self.round, self.struck_at, self.recovered_at = number, None, None
+
+    def note(self, what: str) -> None:
+        """Have something said below the table, once."""
+        if what not in self.notes:
+            self.notes.append(what)
 
     def down(self) -> str | None:
         """Which worker is in a state that only a person can end, in words; None: none is."""
