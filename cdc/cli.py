@@ -17,6 +17,7 @@ from cdc.commands.check import check
 from cdc.commands.demo import demo
 from cdc.commands.heal import heal
 from cdc.commands.init import init
+from cdc.commands.prove import prove
 from cdc.commands.run import run
 from cdc.commands.schema import schema
 from cdc.commands.snapshot import snapshot
@@ -49,7 +50,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (init, check, run, status, snapshot, tail, heal, schema, demo):
+for command in (init, check, run, status, snapshot, tail, heal, schema, demo, prove):
     app.command()(command)
 
 

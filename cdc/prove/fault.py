@@ -64,6 +64,7 @@ class Fault:
             did not hold, such as a state that had to be `failed`.
         needs: what must be here for it.
         setting: how the stage is set.
+        times: so many times the rounds that were asked for.
         rounds: how often at least, however few were asked for.
         most: how often at most; None: as asked for.
         patience: seconds in which the line must have recovered.
@@ -74,9 +75,15 @@ class Fault:
     strike: Callable[[Stage, Random], None]
     needs: tuple[Need, ...] = ()
     setting: Setting = field(default_factory=Setting)
+    times: int = 1
     rounds: int = 1
     most: int | None = None
     patience: float = 120.0
+
+    def strikes(self, rounds: int) -> int:
+        """How often it strikes when so many rounds were asked for."""
+        wanted = max(rounds * self.times, self.rounds)
+        return wanted if self.most is None else min(wanted, self.most)
 
 
 def real_kafka(here: Available) -> str | None:

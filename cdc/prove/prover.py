@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from random import Random
 from statistics import median
 
+from cdc import logs
 from cdc.prove.fault import Fault
 from cdc.prove.servers import Servers
 from cdc.prove.stage import Extent, Stage
@@ -84,7 +87,9 @@ def sorted_out(faults: Sequence[Fault], servers: Servers) -> tuple[list[Fault], 
     return shown, left_out
 
 
-def prove(fault: Fault, servers: Servers, rounds: int, seed: int, say: Say, extent: Extent) -> Result:
+def prove(
+    fault: Fault, servers: Servers, rounds: int, seed: int, say: Say, extent: Extent, keep: Path | None = None
+) -> Result:
     """Let one fault strike, and judge.
 
     Args:
@@ -92,23 +97,32 @@ def prove(fault: Fault, servers: Servers, rounds: int, seed: int, say: Say, exte
         seed: of every choice; the fault's own name goes into it too.
         say: takes progress in words.
         extent: how large the large things are.
+        keep: where logs of the bridge are kept if a promise was broken.
     """
     began = time.monotonic()
     result = Result(fault)
-    wanted = max(rounds, fault.rounds) if fault.most is None else min(max(rounds, fault.rounds), fault.most)
+    wanted = fault.strikes(rounds)
     done = 0
     while done < wanted:
         now = 1 if fault.setting.fresh else min(ROUNDS_A_STAGE, wanted - done)
         rng = Random(f"{seed}/{fault.name}/{done}")
         try:
             with Stage(fault.setting, servers, rng.getrandbits(32), extent) as stage:
+                exact = False
                 try:
                     _play(stage, fault, rng, range(done, done + now), result, say)
                     _judge(stage, result)
+                    exact = result.held
                 finally:
                     result.notes += [note for note in stage.notes if note not in result.notes]
+                    if keep is not None and not exact:
+                        stage.keep(keep / f"{fault.name}-{done}")
         except Broken as broken:
             result.broken.append(str(broken))
+        except Exception as error:  # a fault that was not played to its end has shown nothing
+            if logs.debugging():
+                traceback.print_exc()
+            result.broken.append(f"{type(error).__name__}: {error}")
         done += now
     result.seconds = time.monotonic() - began
     return result

@@ -89,6 +89,13 @@ class Servers:
         """Apache Kafka, or else the embedded broker."""
         return self._kafka
 
+    def words(self) -> str:
+        """What they are."""
+        postgres = "a PostgreSQL that was given" if self._given_postgres else f"PostgreSQL {self.available.postgres}"
+        if self._given_kafka:
+            return f"{postgres} and a Kafka that was given"
+        return f"{postgres} and " + ("the embedded broker" if self.available.no_real_kafka else "Apache Kafka")
+
     @cached_property
     def _postgres(self) -> PostgresServer:
         installation = self.available.postgres

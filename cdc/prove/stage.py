@@ -25,7 +25,6 @@ from cdc.testing.databases import Database, fresh_database
 from cdc.testing.servers import Broker, PostgresServer
 from cdc.testing.sweeper import sweeper
 
-
 Part = TypeVar("Part", bound=AbstractContextManager[object])
 
 
@@ -199,6 +198,12 @@ class Stage:
                 "FROM (SELECT coalesce(max(id), 0) AS last FROM bulk) b, generate_series(1, %s) g",
                 [self.bulk_rows if rows is None else rows],
             )
+
+    def keep(self, folder: Path) -> None:
+        """Copy the bridge's settings and logs."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in [*self.folder.glob("*.log"), *self.folder.glob("*.yaml")]:
+            shutil.copy(file, folder)
 
     def source_moved(self, server: PostgresServer) -> None:
         """Another server (a standby, promoted) holds the source database now; load and witness follow it."""

@@ -1,1 +1,17 @@
-"""All faults, by family; each is a `cdc.prove.fault.Fault`."""
+"""All faults, by family; each module ends with its `FAULTS`."""
+
+from __future__ import annotations
+
+from cdc.prove.fault import Fault
+from cdc.prove.faults import cluster, data, failpoints, machine, network, processes, servers
+
+ALL: tuple[Fault, ...] = (
+    *processes.FAULTS,
+    *failpoints.FAULTS,
+    *servers.FAULTS,
+    *cluster.FAULTS,
+    *network.FAULTS,
+    *machine.FAULTS,
+    *data.FAULTS,
+)
+"""In the order of the table."""

@@ -128,14 +128,15 @@ def kill_worker(stage: Stage, kind: str) -> None:
 
 
 FAULTS = (
-    Fault("connector-killed", "SIGKILL of the connector's process at a random moment", kill_connector),
-    Fault("sink-killed", "SIGKILL of a sink's process at a random moment", kill_sink),
-    Fault("bridge-killed", "SIGKILL of all of the bridge at a random moment of the stream", kill_all_in_stream),
+    Fault("connector-killed", "SIGKILL of the connector's process at a random moment", kill_connector, times=5),
+    Fault("sink-killed", "SIGKILL of a sink's process at a random moment", kill_sink, times=5),
+    Fault("bridge-killed", "SIGKILL of the whole bridge at a random moment of the stream", kill_all_in_stream, times=5),
     Fault(
         "snapshot-killed",
-        "SIGKILL of all of the bridge four times, at random moments of its start and snapshot",
+        "SIGKILL of the whole bridge four times, at random moments of its start and snapshot",
         kill_all_in_snapshot,
         setting=Setting(items=12_000, begin="started", fresh=True),
+        times=2,
     ),
     Fault(
         "frozen",
