@@ -21,8 +21,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
+from urllib.parse import quote
 
-from cdc.testing.servers import KafkaServer
+from cdc.testing.servers import KafkaServer, PostgresInstallation, PostgresServer
 from cdc.testing.system import HOST, free_port
 
 Mode = Literal["pass", "stall", "cut", "lose"]
@@ -250,3 +251,29 @@ class ProxiedKafka(KafkaServer):
             "advertised.listeners": f"PLAINTEXT://{HOST}:{near},FAR://{HOST}:{self.proxy.port}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT,CONTROLLER:PLAINTEXT",
         }
+
+
+class ProxiedPostgres(PostgresServer):
+    """A PostgreSQL server with a proxy before it; `url` leads straight to it.
+
+    Args:
+        installation, settings: as for PostgresServer.
+    """
+
+    def __init__(
+        self, installation: PostgresInstallation | None = None, *, settings: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(installation, settings=settings)
+        self.proxy = Proxy(0)
+
+    def url_behind_proxy(self, dbname: str) -> str:
+        """For who is to come through the proxy."""
+        return f"postgresql://postgres@{HOST}:{self.proxy.port}/{quote(dbname, safe='')}"
+
+    def close(self) -> None:
+        self.proxy.close()
+        super().close()
+
+    def _choose_ports(self) -> None:
+        super()._choose_ports()
+        self.proxy.lead_to(self.port)

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from cdc import names
+from cdc.connections import WatchedConnection
 from cdc.databases import conninfo, masked
 from cdc.schema_reader import SchemaReader
 from cdc.settings import DatabaseSettings, Settings
@@ -34,4 +35,4 @@ def create(settings: Settings, name: str, section: PostgresSinkSettings) -> Post
 
 def connect(database: DatabaseSettings, application: str) -> psycopg.Connection[Any]:
     """A connection in autocommit."""
-    return psycopg.connect(conninfo(database, application_name=application), autocommit=True)
+    return WatchedConnection.connect(conninfo(database, application_name=application), autocommit=True)
