@@ -17,6 +17,7 @@ import pytest
 
 from cdc.compiled import hot_modules, summary
 from cdc.testing.servers import (
+    KAFKA_POM,
     KafkaServer,
     PostgresInstallation,
     PostgresServer,
@@ -110,6 +111,6 @@ def database(postgres: PostgresServer, prefix: str) -> Iterator[Database]:
 
 
 def _kafka_version() -> str:
-    version = ElementTree.parse(HERE / "pom.xml").find(".//{*}dependency/{*}version")
+    version = ElementTree.parse(KAFKA_POM).find(".//{*}dependency/{*}version")
     assert version is not None
     return version.text or ""

@@ -259,16 +259,17 @@ class KafkaServer(Broker):
         return [*java, "kafka.Kafka", str(properties)]
 
 
+KAFKA_POM = Path(__file__).with_name("kafka-pom.xml")
+"""Which Kafka it is."""
+
+
 def kafka_jars() -> Path:
-    """Kafka's jars as tests/pom.xml of this checkout names them, fetched once into `.cache/kafka`.
+    """Kafka's jars as `kafka-pom.xml` names them, fetched once: into a checkout's `.cache`, or the user's cache folder.
 
     Raises:
-        ServerError: not a checkout, no Java, no Maven, or Maven failed.
+        ServerError: no Java, no Maven, or Maven failed.
     """
-    checkout = Path(__file__).parents[2]
-    pom, jars = checkout / "tests" / "pom.xml", checkout / ".cache" / "kafka"
-    if not pom.exists():
-        raise ServerError("Kafka's jars are fetched in a checkout of the project only; give KafkaServer(jars=…)")
+    pom, jars = KAFKA_POM, _cache() / "kafka"
     if not shutil.which("java"):
         raise ServerError("Kafka needs Java 17 or newer, and there is no `java` here")
     fetched = jars / "pom.xml"
@@ -276,7 +277,7 @@ def kafka_jars() -> Path:
         return jars
     if not shutil.which("mvn"):
         raise ServerError("Kafka's jars are fetched by Maven, and there is no `mvn` here")
-    jars.parent.mkdir(exist_ok=True)
+    jars.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=jars.parent) as folder:
         maven = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
         ran = subprocess.run(maven, capture_output=True, text=True)
@@ -286,6 +287,13 @@ def kafka_jars() -> Path:
         shutil.copytree(folder, jars)
     shutil.copyfile(pom, fetched)
     return jars
+
+
+def _cache() -> Path:
+    checkout = Path(__file__).parents[2]
+    if (checkout / "pyproject.toml").exists():
+        return checkout / ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cdc-bridge"
 
 
 class EmbeddedBroker(Broker):
