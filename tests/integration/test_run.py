@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from cdc.server.address import parse
+from cdc.server.client import fetch_status, send_command
 from cdc.testing.servers import EmbeddedBroker
 
 PLUGIN = """
@@ -23,7 +25,7 @@ import threading
 import time
 
 from cdc.connector import Stopped
-from cdc.errors import Gap
+from cdc.errors import Gap, Refused
 from cdc.event import BY_KEY, Batch, EventTopic
 from cdc.plugins import ConnectorPlugin
 from cdc.position import Position
@@ -34,14 +36,18 @@ from typing import Literal
 
 class CounterSettings(ConnectorSettings):
     type: Literal["counter"] = "counter"
+    tables: list[str] = []
     count: int = 5
     then: Literal["idle", "finish", "gap", "bug"] = "idle"
+
+    def captured(self):
+        return self.tables
 
 
 class Counter:
     def __init__(self, settings, name, section):
         self.topic, self.section, self.stopped = f"{settings.name}.public.{name}", section, threading.Event()
-        self.state, self.position = "starting", None
+        self.state, self.position, self.snapshot = "starting", None, None
 
     def lock(self):
         return nullcontext()
@@ -55,7 +61,7 @@ class Counter:
             value = b'{"op":"c","before":null,"after":{"id":%d}}' % number
             record = (self.topic, b'{"id":%d}' % number, value, BY_KEY, 0, None)
             yield Batch([record], Position(f"{number:010}"), [topic])
-            self.state = "streaming"
+        self.state = "streaming"
         if self.section.then == "gap":
             raise Gap("numbers are missing", hint="count again")
         if self.section.then == "bug":
@@ -67,7 +73,22 @@ class Counter:
         self.position = position.order
 
     def status(self):
-        return {"state": self.state, "position": self.position, "lag_seconds": 0.0, "rate": 1.0}
+        return {
+            "state": self.state,
+            "position": self.position,
+            "lag_seconds": 0.0,
+            "rate": 1.0,
+            "snapshot": self.snapshot,
+        }
+
+    def healing(self):
+        return False
+
+    def ask(self, action, tables):
+        if action == "cancel":
+            raise Refused("there is nothing to cancel", hint="ask for something")
+        self.snapshot = {"rows": 0, "total": len(tables), "paused": action == "pause"}
+        return f"{action} of {tables}"
 
     def stop(self):
         self.stopped.set()
@@ -135,6 +156,12 @@ class Bridge:
 
     def states(self) -> dict[str, str]:
         return {name: shown["state"] for name, shown in self.status()[1]["connectors"].items()}
+
+    def running_anew(self, connector: str, pid: int) -> bool:
+        """Whether it streams, in another process than `pid`. Asks without `cdc`, which would read the YAML."""
+        host, port = parse(self.address())
+        shown = fetch_status(host, port)["connectors"][connector]
+        return shown["state"] == "streaming" and shown["pid"] != pid
 
 
 def eventually(fact: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -238,3 +265,51 @@ def test_tail_of_an_unknown_topic_suggests_one(bridge: Bridge) -> None:
     shown = bridge.cdc("tail", "public.onne")
     assert shown.returncode == 1
     assert f"did you mean {bridge.prefix}.public.one?" in shown.stderr
+
+
+def test_a_table_is_read_again_by_the_connector_that_captures_it(bridge: Bridge) -> None:
+    bridge.settings(one={"tables": ["public.a", "sales.*"]}, two={})
+    with bridge.run():
+        eventually(lambda: set(bridge.states().values()) == {"streaming"})
+        done = bridge.cdc("snapshot", "public.a", "sales.x", "--listen", bridge.address())
+        assert (done.returncode, done.stdout) == (0, "one: snapshot of ['public.a', 'sales.x']\n")
+        shown = bridge.status()[1]["connectors"]
+        assert (shown["one"]["snapshot"]["total"], shown["two"]["snapshot"]) == (2, None)
+        refused = bridge.cdc("snapshot", "--cancel", "--connector", "one", "--listen", bridge.address())
+        assert (refused.returncode, refused.stderr) == (
+            3,
+            "error: there is nothing to cancel\n  hint: ask for something\n",
+        )
+
+
+def test_a_changed_yaml_concerns_only_the_workers_it_changes(bridge: Bridge) -> None:
+    bridge.settings(same={}, other={"count": 3}, gone={})
+    with bridge.run():
+        eventually(lambda: set(bridge.states().values()) == {"streaming"})
+        pid = bridge.status()[1]["connectors"]["same"]["pid"]
+        bridge.settings(same={}, other={"count": 7}, new={})
+        eventually(lambda: bridge.states() == {"same": "streaming", "other": "streaming", "new": "streaming"})
+        eventually(lambda: bridge.status()[1]["connectors"]["other"]["position"] == "0000000007")
+        assert bridge.status()[1]["connectors"]["same"]["pid"] == pid
+
+
+def test_a_wrong_yaml_changes_nothing_not_even_for_a_worker_that_is_started_again(bridge: Bridge) -> None:
+    bridge.settings(one={})
+    with bridge.run():
+        eventually(lambda: bridge.states() == {"one": "streaming"})
+        pid = bridge.status()[1]["connectors"]["one"]["pid"]
+        (bridge.folder / "cdc.yaml").write_text("name: [")
+        (told,) = eventually(lambda: [event for event in bridge.events() if "settings are wrong" in event["event"]])
+        assert "cdc.yaml:1" in told["problems"][0]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: bridge.running_anew("one", pid))
+
+
+def test_a_restart_over_http_starts_one_in_a_gap_anew(bridge: Bridge) -> None:
+    bridge.settings(torn={"then": "gap"})
+    with bridge.run():
+        eventually(lambda: bridge.states() == {"torn": "gap"})
+        host, port = parse(bridge.address())
+        assert send_command(host, port, "connector", "torn", "restart") == "connector torn is started again"
+        eventually(lambda: len([event for event in bridge.events() if event["event"] == "gap"]) == 2)
+        eventually(lambda: bridge.states() == {"torn": "gap"})
