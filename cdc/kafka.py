@@ -91,6 +91,10 @@ PROPERTIES: dict[str, Property] = {
 }
 """What may stand under `kafka: properties:`."""
 
+SOCKET_TIMEOUT = "socket.timeout.ms"
+SOCKET_TIMEOUT_MS = 15_000
+"""librdkafka waits a minute for an answer by default, also on a connection whose other end is gone."""
+
 _OURS = frozenset({
     "acks", "auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence",
     "group.id", "group.instance.id", "isolation.level", "max.in.flight", "max.in.flight.requests.per.connection",
