@@ -77,10 +77,10 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
         yield Acl(("Read",), "group", names.group_id(settings.name, name), f"sink {name} shares partitions")
         for entry in sink.topics:
             topic, prefixed = _literal(entry)
-            yield Acl(("Describe", "Read"), "topic", topic, f"sink {name} reads", prefixed)
+            yield Acl(("Describe", "DescribeConfigs", "Read"), "topic", topic, f"sink {name} reads", prefixed)
         if sink.on_refused == "dead_letter":
             topic = names.dead_letters_topic(settings.name)
-            yield Acl(("Describe", "Create", "Write"), "topic", topic, f"sink {name} puts refused events there")
+            yield Acl(("Describe", "Create", "Write", "Read"), "topic", topic, f"sink {name} puts refused events there")
     if sinks:
         yield Acl(
             ("Describe", "Read"), "topic", names.schemas_topic(settings.name), "sinks read descriptions of tables"

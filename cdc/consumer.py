@@ -19,11 +19,14 @@ from typing import Any, Final, TypeAlias
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
-from cdc import names, patterns
+from cdc import names, sink_gaps
 from cdc.errors import BrokerUnavailable, CdcError, Gap, Interrupted, PublishError
-from cdc.kafka import kafka_config
+from cdc.kafka import SOCKET_TIMEOUT, SOCKET_TIMEOUT_MS, kafka_config
 from cdc.settings import Settings, SinkBatchSettings, SinkSettings
-from cdc.sink import Event, EventBatch, Offset, TopicPartition
+from cdc.sink import Event, EventBatch, Held, Offset, TopicFacts, TopicPartition
+from cdc.sink_gaps import Found
+from cdc.subscription import subscription
+from cdc.topic_watch import Seen, TopicWatch
 
 TICK: Final = 0.25
 """Seconds after which `tasks` yields None when there is nothing to do."""
@@ -51,6 +54,7 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
     # How long the partitions of a killed member rest; librdkafka's own thread sends the heartbeats.
     "session.timeout.ms": 6_000,
     "heartbeat.interval.ms": 2_000,
+    SOCKET_TIMEOUT: SOCKET_TIMEOUT_MS,
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 8_192,
     # Compressed bytes; in memory they are ten times as many.
@@ -76,14 +80,15 @@ class _Closing(Exception):
 
 @dataclass(slots=True)
 class Assigned:
-    """Partitions to take; `go_on` tells where."""
+    """Partitions to take, and their topics as they are; `go_on` tells from where."""
 
     partitions: frozenset[TopicPartition]
-    _answer: Queue[Mapping[TopicPartition, Offset | None]] = field(default_factory=lambda: Queue(1))
+    seen: Seen
+    _answer: Queue[Mapping[TopicPartition, Held]] = field(default_factory=lambda: Queue(1))
 
-    def go_on(self, offsets: Mapping[TopicPartition, Offset | None]) -> None:
-        """The next offset of each partition; None: from its beginning."""
-        self._answer.put(offsets)
+    def go_on(self, held: Mapping[TopicPartition, Held]) -> None:
+        """What the target knows of each partition; without an offset it is read from its beginning."""
+        self._answer.put(held)
 
 
 @dataclass(slots=True)
@@ -113,6 +118,8 @@ class EventConsumer:
 
     def __init__(self, settings: Settings, name: str, section: SinkSettings, member: str | None = None) -> None:
         self.group = names.group_id(settings.name, name)
+        self.watch = TopicWatch(settings.kafka)
+        self._sink = name
         self._limits: SinkBatchSettings = section.batch
         self._subscription = [subscription(topic) for topic in section.topics]
         self._inbox: Queue[Task] = Queue(1)
@@ -147,10 +154,11 @@ class EventConsumer:
         """What to do, in order, until `stop` is set; None now and then.
 
         Raises:
-            Gap: an offset is no longer there.
+            Gap: something of a partition can no longer be read.
             BrokerUnavailable, PublishError: Kafka cannot be reached, or refuses.
         """
         self._thread.start()
+        self.watch.start()
         while not stop.is_set():
             self._idle.set()
             try:
@@ -176,15 +184,21 @@ class EventConsumer:
 
         Transaction markers behind the last event count as applied once they were passed.
         """
+        reached = self.reached(partition, applied)
+        return max(0, max(self._highs.get(partition, 0), self._ends.get(partition, 0)) - reached)
+
+    def reached(self, partition: TopicPartition, applied: Offset) -> Offset:
+        """`applied`, and the transaction markers behind it that were passed."""
         if self._fetched.get(partition, 0) <= applied:
-            applied = max(applied, self._passed.get(partition, 0))
-        return max(0, max(self._highs.get(partition, 0), self._ends.get(partition, 0)) - applied)
+            return max(applied, self._passed.get(partition, 0))
+        return applied
 
     def close(self) -> None:
         """Leave the group and give back connections."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join(timeout=10.0)
+        self.watch.close()
 
     def _fetch(self) -> None:
         """The fetching thread."""
@@ -244,7 +258,12 @@ class EventConsumer:
         if code == KafkaError._PARTITION_EOF and offset is not None:
             self._passed[partition] = offset
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            raise _gap(self.group, partition, "the offset it should go on from is no longer there")
+            held = Held(self._fetched.get(partition, 0))
+            low, high = self._watermarks(partition)
+            raise sink_gaps.gap(self._sink, partition, held, Found(TopicFacts("", 0), low, high)) or Gap(
+                f"sink {self._sink}, {partition[0]} [{partition[1]}]: Kafka no longer has the offset to go on from",
+                hint=sink_gaps.hint(self._sink),
+            )
         elif error is not None and code not in _HARMLESS:
             raise _refusal(self.group, error)
 
@@ -286,15 +305,23 @@ class EventConsumer:
                 self._consumer.commit(offsets=told, asynchronous=True)
 
     def _on_assign(self, consumer: Consumer, assigned: list[KafkaPartition]) -> None:
-        task = Assigned(frozenset((each.topic, each.partition) for each in assigned))
+        partitions = frozenset((each.topic, each.partition) for each in assigned)
+        seen = self.watch.look(partitions)
+        task = Assigned(partitions, seen)
         self._put(task)
-        offsets = self._answer(task._answer)
+        held = self._answer(task._answer)
         positions = []
-        for topic, partition in sorted(task.partitions):
-            offset = offsets[topic, partition]
-            self._ends[topic, partition] = self._check(topic, partition, offset)
-            self._fetched[topic, partition] = -1 if offset is None else offset
-            positions.append(KafkaPartition(topic, partition, OFFSET_BEGINNING if offset is None else offset))
+        for partition in sorted(partitions):
+            topic, number = partition
+            low, high = self._watermarks(partition)
+            found = Found(seen.topics.get(topic, TopicFacts("", 0)), low, high, seen.deletes_kept.get(topic))
+            gap = sink_gaps.gap(self._sink, partition, held[partition], found)
+            if gap is not None:
+                raise gap
+            offset = held[partition].next_offset
+            self._ends[partition] = high
+            self._fetched[partition] = -1 if offset is None else offset
+            positions.append(KafkaPartition(topic, number, OFFSET_BEGINNING if offset is None else offset))
         consumer.incremental_assign(positions)
 
     def _on_revoke(self, consumer: Consumer, revoked: list[KafkaPartition]) -> None:
@@ -308,16 +335,13 @@ class EventConsumer:
         self._put(task)
         self._answer(task._answer)
 
-    def _check(self, topic: str, partition: int, offset: Offset | None) -> Offset:
-        """The partition's end; a Gap if the next offset is not between its ends."""
+    def _watermarks(self, partition: TopicPartition) -> tuple[Offset, Offset]:
+        """The partition's first offset and its end."""
         try:
-            low, high = self._consumer.get_watermark_offsets(KafkaPartition(topic, partition), timeout=_PATIENCE)
+            low, high = self._consumer.get_watermark_offsets(KafkaPartition(*partition), timeout=_PATIENCE)
         except KafkaException as error:
             raise _refusal(self.group, error.args[0]) from None
-        if offset is not None and not low <= offset <= high:
-            reason = f"it should go on at offset {offset}, but the partition holds {low} to {high}"
-            raise _gap(self.group, (topic, partition), reason)
-        return int(high)
+        return int(low), int(high)
 
     def _put(self, task: Task) -> None:
         while not self._closing.is_set():
@@ -356,30 +380,6 @@ class _Pending:
         self.events[:] = [event for event in self.events if (event.topic, event.partition) not in partitions]
         for partition in partitions:
             self.next_offsets.pop(partition, None)
-
-
-def subscription(topic: str) -> str:
-    """A topic or a pattern of topics as librdkafka's subscription wants it: `^` begins a POSIX expression."""
-    if not patterns.is_pattern(topic):
-        return topic
-    parts = re.findall(r"\[!?[^\]]+\]|.", topic)
-    return "^" + "".join(_expression(part) for part in parts) + "$"
-
-
-def _expression(part: str) -> str:
-    if part in ("*", "?"):
-        return ".*" if part == "*" else "."
-    if len(part) > 1:
-        return part.replace("[!", "[^", 1)
-    return re.escape(part) if part in ".[]" else part
-
-
-def _gap(group: str, partition: TopicPartition, reason: str) -> Gap:
-    return Gap(
-        f"group {group}, {partition[0]} [{partition[1]}]: {reason}: events were lost, or the topic was made anew",
-        hint="empty the target table, delete the topic's rows from cdc_offsets, and start again: the sink reads "
-        "the topic from its beginning (a compacted topic holds the last event of every key)",
-    )
 
 
 def _refusal(group: str, error: KafkaError) -> CdcError:

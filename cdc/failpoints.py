@@ -52,6 +52,12 @@ SINK = (
     "sink.after_commit",
     "sink.after_table_made",
     "sink.before_release",
+    "sink.before_put_aside",
+    "sink.after_put_aside",
+    "sink.before_settled",
+    "sink.after_settled",
+    "sink.before_rebuild",
+    "sink.after_rebuild",
 )
 
 HEAL = (

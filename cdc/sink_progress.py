@@ -44,6 +44,11 @@ class Progress:
         """The next offset of every partition that is owned and was ever read."""
         return {partition: offset for partition, offset in self._next.items() if offset}
 
+    @property
+    def partitions(self) -> dict[TopicPartition, Offset]:
+        """The next offset of every partition that is owned, 0 where nothing was read."""
+        return dict(self._next)
+
     def owns(self, offsets: dict[TopicPartition, Offset | None]) -> None:
         """Partitions were taken."""
         self._joined = True

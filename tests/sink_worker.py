@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from cdc.errors import CdcError
 from cdc.settings import DatabaseSettings, KafkaSettings, Settings
 from cdc.sink_loop import run_sink
 from sinks.postgres import plugin
@@ -31,13 +32,18 @@ def run(settings: Settings, stop: threading.Event, report: Any, member: str | No
     run_sink(settings, "target", sink, stop, report, member=member)
 
 
-def main() -> None:
+def main() -> int:
     given = json.loads(sys.argv[1])
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     member = given.pop("member", None)
-    run(settings_of(**given), stop, lambda _: None, member)
+    try:
+        run(settings_of(**given), stop, lambda _: None, member)
+    except CdcError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from cdc.plugins import Finding, SinkPlugin
+from cdc.plugins import Finding, Rebuild, SinkPlugin
 from sinks.postgres.settings import PostgresSinkSettings
 
 if TYPE_CHECKING:
@@ -25,4 +25,12 @@ def _check(settings: Settings, name: str, section: PostgresSinkSettings) -> Iter
     return check(settings, name, section)
 
 
-plugin = SinkPlugin(settings=PostgresSinkSettings, create=_create, check=_check)
+def _rebuild(
+    settings: Settings, name: str, section: PostgresSinkSettings, topics: Sequence[str], remove: bool
+) -> Rebuild:
+    from sinks.postgres.rebuild import Rebuild
+
+    return Rebuild(settings, name, section, topics, remove=remove)
+
+
+plugin = SinkPlugin(settings=PostgresSinkSettings, create=_create, check=_check, rebuild=_rebuild)

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import errors, sql
 
 from cdc.errors import SinkError
+from sinks.postgres.offsets import NAME, Offsets
 from sinks.postgres.tables import Existing, Target, changes, creation, text
 
 Connection = psycopg.Connection[Any]
@@ -111,25 +112,34 @@ def make_fit(connection: Connection, target: Target, *, create: bool) -> None:
         ) from None
 
 
-def create_offsets(connection: Connection, schema: str, definition: sql.Composed, *, create: bool) -> None:
-    """Create the table of offsets where it is missing.
+def create_offsets(connection: Connection, schema: str, *, create: bool) -> None:
+    """Create the table of offsets where it is missing, or add what an earlier release's lacks.
 
     Raises:
         SinkError: we may not; with the SQL for the owner.
     """
-    if connection.execute("SELECT to_regclass(%s)", [f'"{schema}".cdc_offsets']).fetchone() != (None,):
+    statements = offsets_statements(connection, schema)
+    if not statements:
         return
+    table = f"target table {schema}.{NAME}"
     if not create:
-        raise SinkError(f"target table {schema}.cdc_offsets is missing", hint=_for_owner([definition]))
+        raise SinkError(f"{table} is missing, or not as this release needs it", hint=_for_owner(statements))
     try:
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
-            connection.execute(definition)
+            for statement in offsets_statements(connection, schema):
+                connection.execute(statement)
     except (errors.InsufficientPrivilege, errors.InvalidSchemaName) as error:
         raise SinkError(
-            f"target table {schema}.cdc_offsets cannot be created: {type(error).__name__} ({error.sqlstate})",
-            hint=_for_owner([definition]) + _or_grant(connection, schema),
+            f"{table} cannot be created: {type(error).__name__} ({error.sqlstate})",
+            hint=_for_owner(statements) + _or_grant(connection, schema),
         ) from None
+
+
+def offsets_statements(connection: Connection, schema: str) -> list[sql.Composed]:
+    """What has to be run so that the table of offsets is as it should be; nothing is run."""
+    there = existing(connection, schema, NAME)
+    return [Offsets.definition(schema)] if there is None else Offsets.additions(schema, there.columns)
 
 
 def _for_owner(statements: Sequence[sql.Composed]) -> str:

@@ -17,7 +17,7 @@ from cdc.settings import Settings
 from sinks.postgres import catalog
 from sinks.postgres.create import connect
 from sinks.postgres.failures import translated
-from sinks.postgres.offsets import APPLICATION, NAME, Offsets
+from sinks.postgres.offsets import APPLICATION, NAME
 from sinks.postgres.settings import PostgresSinkSettings
 from sinks.postgres.sink import typed
 from sinks.postgres.tables import Target, text, wanted
@@ -62,10 +62,11 @@ def _rights(connection: Connection, subject: str, section: PostgresSinkSettings)
         rights = "USAGE, CREATE" if section.create else "USAGE"
         grant = sql.SQL(f"GRANT {rights} ON SCHEMA {{}} TO {{}}").format(sql.Identifier(schema), user)
         yield _missing(f"{subject}: schema", f"role {role} lacks {rights} on schema {schema}", grant)
-    if catalog.existing(connection, schema, NAME) is None:
-        if not section.create:
-            yield _missing(f"{subject}: {NAME}", "the table of offsets is missing", Offsets.definition(schema))
-    else:
+    lacking = catalog.offsets_statements(connection, schema)
+    if lacking and not section.create:
+        what = "the table of offsets is missing, or not as this release needs it"
+        yield Finding("error", f"{subject}: {NAME}", what, " ".join(f"{text(statement)};" for statement in lacking))
+    if catalog.existing(connection, schema, NAME) is not None:
         yield from _writable(connection, f"{subject}: {NAME}", schema, NAME, user)
 
 

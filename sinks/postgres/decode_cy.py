@@ -119,4 +119,5 @@ class RowPlan(ValueScanner):
         return self.literal(b"}")
 
     def plain_position(self, c: cython.int) -> cython.bint:
-        return 47 <= c <= 57 or 65 <= c <= 70
+        # Digits, `/`, `A` to `F`; `g` and `.` of the generation that a healed connector begins with.
+        return 46 <= c <= 57 or 65 <= c <= 70 or c == 103

@@ -8,14 +8,14 @@ write, whatever Kafka told it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from typing import Any, Final
 
 import psycopg
 from psycopg import errors, sql
 
 from cdc.errors import NotOwner, TargetUnavailable
-from cdc.sink import Offset, TopicPartition
+from cdc.sink import Held, Offset, TopicFacts, TopicPartition
 
 NAME: Final = "cdc_offsets"
 
@@ -27,6 +27,48 @@ TAKE_OVER_MS: Final = 10_000
 
 HUNG_SECONDS: Final = 5
 """A transaction that is younger is not taken for one that hangs."""
+
+COLUMNS: Final[Mapping[str, sql.SQL]] = {
+    "group": sql.SQL("text"),
+    "topic": sql.SQL("text"),
+    "partition": sql.SQL("integer"),
+    "next_offset": sql.SQL("bigint"),
+    "epoch": sql.SQL("bigint NOT NULL"),
+    "truncated": sql.SQL("text COLLATE \"C\" NOT NULL DEFAULT ''"),
+    "backend": sql.SQL("integer NOT NULL"),
+    "updated_at": sql.SQL("timestamptz NOT NULL DEFAULT now()"),
+    "complete_at": sql.SQL("timestamptz NOT NULL DEFAULT now()"),
+    "topic_id": sql.SQL("text NOT NULL DEFAULT ''"),
+    "partitions": sql.SQL("integer NOT NULL DEFAULT 0"),
+    "retried": sql.SQL("bigint[] NOT NULL DEFAULT '{}'"),
+    "rebuild_until": sql.SQL("bigint"),
+}
+"""All but the first three can be added to a table that has rows.
+
+`complete_at`: everything that the partition held then is applied. `topic_id`, `partitions`: of the topic that
+`next_offset` is of. `retried`: offsets that were applied again last. `rebuild_until`: the partition is read anew up
+to there, for rows that the topic does not have to be taken away.
+"""
+
+# What was told of a topic first is held on all its partitions, as long as something of it is applied.
+_TAKE: Final = """
+INSERT INTO {table} AS o ("group", topic, partition, epoch, backend, truncated, topic_id, partitions)
+SELECT %(group)s, n.topic, n.partition, 1, pg_backend_pid(),
+       coalesce((SELECT max(k.truncated) FROM {table} k WHERE k."group" = %(group)s AND k.topic = n.topic), ''),
+       coalesce((SELECT max(k.topic_id) FROM {table} k WHERE k."group" = %(group)s AND k.topic = n.topic
+                 AND k.next_offset > 0 AND k.topic_id <> ''), n.id),
+       coalesce((SELECT max(k.partitions) FROM {table} k WHERE k."group" = %(group)s AND k.topic = n.topic
+                 AND k.next_offset > 0 AND k.partitions > 0 AND NOT n.unordered), n.count)
+FROM unnest(%(topics)s::text[], %(partitions)s::int[], %(ids)s::text[], %(counts)s::int[], %(unordered)s::bool[])
+  AS n (topic, partition, id, count, unordered)
+ORDER BY n.topic, n.partition
+ON CONFLICT ("group", topic, partition) DO UPDATE
+SET epoch = o.epoch + 1, backend = excluded.backend, updated_at = now(),
+    topic_id = excluded.topic_id, partitions = excluded.partitions,
+    complete_at = CASE WHEN o.next_offset > 0 THEN o.complete_at ELSE now() END
+RETURNING topic, partition, epoch, next_offset, rebuild_until, retried, topic_id, partitions,
+          extract(epoch FROM now() - complete_at)
+"""
 
 Connection = psycopg.Connection[Any]
 
@@ -46,18 +88,35 @@ class Offsets:
         self._group = group
         self._epochs: dict[TopicPartition, int] = {}
         self._next: dict[TopicPartition, Offset | None] = {}
+        self._rebuilt_at: dict[TopicPartition, Offset | None] = {}
+        self._retried: dict[TopicPartition, frozenset[Offset]] = {}
 
     @staticmethod
     def definition(schema: str) -> sql.Composed:
         """The statement that creates the table."""
-        return sql.SQL(
-            'CREATE TABLE IF NOT EXISTS {} ("group" text, topic text, partition integer, next_offset bigint, '
-            "epoch bigint NOT NULL, truncated text COLLATE \"C\" NOT NULL DEFAULT '', backend integer NOT NULL, "
-            'updated_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY ("group", topic, partition))'
-        ).format(sql.Identifier(schema, NAME))
+        columns = sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(n), t) for n, t in COLUMNS.items())
+        return sql.SQL('CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ("group", topic, partition))').format(
+            sql.Identifier(schema, NAME), columns
+        )
 
-    def own(self, partitions: Set[TopicPartition]) -> dict[TopicPartition, Offset | None]:
-        """Begin a new epoch of each partition; where each goes on.
+    @staticmethod
+    def additions(schema: str, existing: Collection[str]) -> list[sql.Composed]:
+        """The statements that add what the table of an earlier release lacks."""
+        return [
+            sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(sql.Identifier(schema, NAME), sql.Identifier(name), type_)
+            for name, type_ in COLUMNS.items()
+            if name not in existing
+        ]
+
+    def own(
+        self, partitions: Set[TopicPartition], topics: Mapping[str, TopicFacts], unordered: Set[str] = frozenset()
+    ) -> dict[TopicPartition, Held]:
+        """Begin a new epoch of each partition; what is known of each.
+
+        Args:
+            partitions: to take.
+            topics: as they are now.
+            unordered: those whose number of partitions may change.
 
         Raises:
             TargetUnavailable: a former owner's transaction does not end.
@@ -65,29 +124,122 @@ class Offsets:
         if not partitions:
             return {}
         try:
-            rows = self._take(partitions)
+            rows = self._take(partitions, topics, unordered)
         except errors.LockNotAvailable:
             self._end_former_owners(partitions)
             try:
-                rows = self._take(partitions)
+                rows = self._take(partitions, topics, unordered)
             except errors.LockNotAvailable:
                 raise TargetUnavailable(
                     f"partitions of group {self._group} are held by a transaction of a former owner",
                     hint=f"end the session that holds locks on {NAME} (pg_locks, pg_terminate_backend)",
                 ) from None
-        for topic, partition, epoch, next_offset in rows:
-            self._epochs[topic, partition] = epoch
-            self._next[topic, partition] = next_offset
-        return {partition: self._next[partition] for partition in partitions}
+        held = {}
+        for topic, partition, epoch, next_offset, rebuild_until, retried, topic_id, count, age in rows:
+            place = topic, partition
+            self._epochs[place] = epoch
+            self._next[place] = next_offset
+            self._rebuilt_at[place] = rebuild_until
+            self._retried[place] = frozenset(retried)
+            held[place] = Held(next_offset, TopicFacts(topic_id, count), max(0.0, float(age)))
+        return held
+
+    def topics(self) -> frozenset[str]:
+        """Topics of which something was applied, by any member of the group."""
+        found = self._connection.execute(
+            sql.SQL('SELECT DISTINCT topic FROM {} WHERE "group" = %s AND next_offset > 0').format(self._table),
+            [self._group],
+        )
+        return frozenset(topic for (topic,) in found)
+
+    def held(self) -> dict[TopicPartition, Held]:
+        """What is known of every partition of the group, without taking any."""
+        found = self._connection.execute(
+            sql.SQL(
+                "SELECT topic, partition, next_offset, topic_id, partitions, extract(epoch FROM now() - complete_at) "
+                'FROM {} WHERE "group" = %s'
+            ).format(self._table),
+            [self._group],
+        )
+        return {
+            (topic, partition): Held(offset, TopicFacts(id, count), max(0.0, float(age)))
+            for topic, partition, offset, id, count, age in found
+        }
+
+    def forget(self, topic: str) -> None:
+        """Nothing of the topic was ever applied; whoever owns a partition no longer does."""
+        self._connection.execute(
+            sql.SQL('DELETE FROM {} WHERE "group" = %s AND topic = %s').format(self._table), [self._group, topic]
+        )
+
+    def begin_again(self, topic: str, now: TopicFacts, until: Mapping[int, Offset]) -> None:
+        """Let every partition of a topic be read from its beginning, by members that take it anew.
+
+        Args:
+            topic: which.
+            now: what it is.
+            until: by partition, where rows that were not read are taken away; empty: they stay.
+        """
+        self.forget(topic)
+        self._connection.execute(
+            sql.SQL(
+                'INSERT INTO {} ("group", topic, partition, epoch, backend, topic_id, partitions, rebuild_until) '
+                "SELECT %s, %s, n.partition, (extract(epoch FROM now()) * 1000)::bigint, 0, %s, %s, n.until "
+                "FROM unnest(%s::int[], %s::bigint[]) AS n (partition, until)"
+            ).format(self._table),
+            [
+                self._group,
+                topic,
+                now.id,
+                now.partitions,
+                list(range(now.partitions)),
+                [until.get(number) for number in range(now.partitions)],
+            ],
+        )
+
+    def skip(self, topic: str, low: Mapping[int, Offset], high: Mapping[int, Offset]) -> None:
+        """Let the partitions of a topic go on within what they hold, from their first offsets to their ends."""
+        self._connection.execute(
+            sql.SQL(
+                "UPDATE {} o SET next_offset = least(greatest(o.next_offset, n.low), n.high), epoch = o.epoch + 1, "
+                "complete_at = now() FROM unnest(%s::int[], %s::bigint[], %s::bigint[]) AS n (partition, low, high) "
+                'WHERE o."group" = %s AND o.topic = %s '
+                "AND o.partition = n.partition"
+            ).format(self._table),
+            [list(low), list(low.values()), [high[number] for number in low], self._group, topic],
+        )
 
     def release(self, partitions: Set[TopicPartition]) -> None:
         """Forget partitions that are no longer ours."""
         for partition in partitions:
-            self._epochs.pop(partition, None)
-            self._next.pop(partition, None)
+            for known in (self._epochs, self._next, self._rebuilt_at, self._retried):
+                known.pop(partition, None)
 
-    def move(self, next_offsets: Mapping[TopicPartition, Offset]) -> dict[str, bytes]:
+    @property
+    def rebuilding(self) -> frozenset[str]:
+        """Topics of owned partitions that are read anew, to take away what they do not have."""
+        return frozenset(topic for (topic, _), until in self._rebuilt_at.items() if until is not None)
+
+    def finishing(self, next_offsets: Mapping[TopicPartition, Offset]) -> frozenset[str]:
+        """Topics of which a partition is read anew as far as it has to be, with these offsets."""
+        return frozenset(
+            partition[0]
+            for partition, offset in next_offsets.items()
+            if (until := self._rebuilt_at.get(partition)) is not None and offset >= until
+        )
+
+    def retried(self, partition: TopicPartition) -> frozenset[Offset]:
+        """What the last `again` of the partition held, whoever made it."""
+        return self._retried.get(partition, frozenset())
+
+    def move(
+        self, next_offsets: Mapping[TopicPartition, Offset], ages: Mapping[TopicPartition, float]
+    ) -> dict[str, bytes]:
         """Lock and move the partitions of a batch; first statement of its transaction.
+
+        Args:
+            next_offsets: where they go on.
+            ages: seconds since each was wholly applied, where that is known.
 
         Returns:
             Topic → the position below which its events were truncated away, where there is one.
@@ -101,9 +253,10 @@ class Offsets:
         ours = sorted(next_offsets)
         found = self._connection.execute(
             sql.SQL(
-                "UPDATE {} o SET next_offset = n.next_offset, updated_at = now() "
-                "FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[]) "
-                "AS n (topic, partition, epoch, expected, next_offset) "
+                "UPDATE {} o SET next_offset = n.next_offset, updated_at = now(), "
+                "complete_at = greatest(o.complete_at, now() - make_interval(secs => n.age)) "
+                "FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::float8[]) "
+                "AS n (topic, partition, epoch, expected, next_offset, age) "
                 'WHERE o."group" = %s AND o.topic = n.topic AND o.partition = n.partition AND o.epoch = n.epoch '
                 "AND o.next_offset IS NOT DISTINCT FROM n.expected RETURNING o.topic, o.partition, o.truncated"
             ).format(self._table),
@@ -113,6 +266,7 @@ class Offsets:
                 [self._epochs[partition] for partition in ours],
                 [self._next[partition] for partition in ours],
                 [next_offsets[partition] for partition in ours],
+                [ages.get(partition) for partition in ours],
                 self._group,
             ],
         ).fetchall()
@@ -128,6 +282,50 @@ class Offsets:
     def moved(self, next_offsets: Mapping[TopicPartition, Offset]) -> None:
         """The transaction of `move` was committed."""
         self._next.update(next_offsets)
+
+    def again(self, partition: TopicPartition, offsets: Set[Offset]) -> dict[str, bytes]:
+        """Lock a partition without moving it, to apply events that were put aside; as `move`.
+
+        Args:
+            partition: which.
+            offsets: of the events.
+        """
+        topic, number = partition
+        found = self._connection.execute(
+            sql.SQL(
+                'UPDATE {} SET retried = %s WHERE "group" = %s AND topic = %s AND partition = %s AND epoch = %s '
+                "RETURNING truncated"
+            ).format(self._table),
+            [sorted(offsets), self._group, topic, number, self._epochs.get(partition)],
+        ).fetchone()
+        if found is None:
+            raise NotOwner(f"{topic} [{number}] was taken over by another member")
+        return {topic: found[0].encode()} if found[0] else {}
+
+    def done_again(self, partition: TopicPartition, offsets: Set[Offset]) -> None:
+        """The transaction of `again` was committed."""
+        self._retried[partition] = frozenset(offsets)
+
+    def rebuilt(self, topic: str) -> bool:
+        """Whether all partitions of a topic are read anew; then it is no longer being rebuilt.
+
+        In a transaction that began with `hold_all`.
+        """
+        found = self._connection.execute(
+            sql.SQL(
+                'UPDATE {table} SET rebuild_until = NULL WHERE "group" = %(group)s AND topic = %(topic)s '
+                'AND NOT EXISTS (SELECT FROM {table} k WHERE k."group" = %(group)s AND k.topic = %(topic)s '
+                "AND k.rebuild_until > coalesce(k.next_offset, -1)) RETURNING 1"
+            ).format(table=self._table),
+            {"group": self._group, "topic": topic},
+        ).fetchone()
+        return found is not None
+
+    def was_rebuilt(self, topic: str) -> None:
+        """The transaction of `rebuilt` was committed."""
+        for partition in self._rebuilt_at:
+            if partition[0] == topic:
+                self._rebuilt_at[partition] = None
 
     def hold_all(self) -> None:
         """Wait for every batch under way, and let none begin until this transaction ends.
@@ -145,27 +343,24 @@ class Offsets:
             [position.decode(), self._group, topic, position.decode()],
         )
 
-    def _take(self, partitions: Set[TopicPartition]) -> list[tuple[str, int, int, int | None]]:
+    def _take(
+        self, partitions: Set[TopicPartition], topics: Mapping[str, TopicFacts], unordered: Set[str]
+    ) -> list[tuple[Any, ...]]:
         ours = sorted(partitions)
+        facts = [topics.get(topic, TopicFacts("", 0)) for topic, _ in ours]
         with self._connection.transaction():
             self._connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(TAKE_OVER_MS))
             # Not while a truncate marks the partitions it knows: a new one must not miss the mark.
             self._connection.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(self._table))
             return self._connection.execute(
-                sql.SQL(
-                    'INSERT INTO {table} AS o ("group", topic, partition, epoch, truncated, backend) '
-                    "SELECT %(group)s, n.topic, n.partition, 1, coalesce((SELECT max(k.truncated) FROM {table} k "
-                    "WHERE k.\"group\" = %(group)s AND k.topic = n.topic), ''), pg_backend_pid() "
-                    "FROM unnest(%(topics)s::text[], %(partitions)s::int[]) AS n (topic, partition) "
-                    "ORDER BY n.topic, n.partition "
-                    'ON CONFLICT ("group", topic, partition) '
-                    "DO UPDATE SET epoch = o.epoch + 1, backend = excluded.backend, updated_at = now() "
-                    "RETURNING topic, partition, epoch, next_offset"
-                ).format(table=self._table),
+                sql.SQL(_TAKE).format(table=self._table),
                 {
                     "group": self._group,
                     "topics": [topic for topic, _ in ours],
                     "partitions": [partition for _, partition in ours],
+                    "ids": [fact.id for fact in facts],
+                    "counts": [fact.partitions for fact in facts],
+                    "unordered": [topic in unordered for topic, _ in ours],
                 },
             ).fetchall()
 

@@ -7,7 +7,7 @@ says what holds and why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import psycopg
 
 from cdc.errors import RowRefused, SinkError
+from cdc.failpoints import reach
 from cdc.schemas import TableSchema
-from cdc.sink import EventBatch, Offset, TopicPartition
+from cdc.sink import Event, EventBatch, Held, TopicFacts, TopicPartition
 from sinks.postgres import catalog
 from sinks.postgres.decode import TRUNCATE, Decoder, Row
 from sinks.postgres.failures import is_rows_fault, translated
@@ -75,54 +76,98 @@ class PostgresSink:
         with self._errors():
             self._connection = connect()
             self._connection.execute(catalog.SESSION)
-            definition = Offsets.definition(section.target_schema)
-            catalog.create_offsets(self._connection, section.target_schema, definition, create=section.create)
+            catalog.create_offsets(self._connection, section.target_schema, create=section.create)
         self._offsets = Offsets(self._connection, section.target_schema, group)
         self._writer = Writer(self._connection)
 
-    def own(self, partitions: Set[TopicPartition]) -> Mapping[TopicPartition, Offset | None]:
+    def own(self, partitions: Set[TopicPartition], topics: Mapping[str, TopicFacts]) -> Mapping[TopicPartition, Held]:
         with self._errors():
-            return self._offsets.own(partitions)
+            reach("sink.before_own")
+            held = self._offsets.own(partitions, topics, self._unordered(topics))
+            reach("sink.after_own")
+            return held
+
+    def topics(self) -> Set[str]:
+        with self._errors():
+            return self._offsets.topics()
 
     def release(self, partitions: Set[TopicPartition]) -> None:
+        reach("sink.before_release")
         self._offsets.release(partitions)
 
     def apply(self, batch: EventBatch) -> None:
         with self._errors():
-            if batch.events:
-                self._learn({event.topic for event in batch.events})
-            rows = self._decoded(batch)
-            try:
-                self._commit(batch, rows, isolate=False)
-            except (RowMissing, psycopg.Error) as error:
-                if isinstance(error, psycopg.Error) and not is_rows_fault(error):
-                    raise
-                self._commit(batch, rows, isolate=True)
+            finished = self._offsets.finishing(batch.next_offsets)
+            self._learn({event.topic for event in batch.events}, finished)
+            self._commit(batch.events, lambda: self._offsets.move(batch.next_offsets, batch.ages), finished)
         self._offsets.moved(batch.next_offsets)
         self._events += len(batch.events)
 
+    def apply_again(self, partition: TopicPartition, events: Sequence[Event]) -> None:
+        done = self._offsets.retried(partition)
+        left = [event for event in events if event.offset not in done]
+        if not left:
+            return
+        offsets = {event.offset for event in left}
+        with self._errors():
+            self._learn({partition[0]})
+            self._commit(left, lambda: self._offsets.again(partition, offsets), frozenset())
+        self._offsets.done_again(partition, offsets)
+
     def status(self) -> dict[str, Any]:
-        return {"events": self._events}
+        return {"events": self._events, "rebuilding": sorted(self._offsets.rebuilding)}
 
     def close(self) -> None:
         self._descriptions.close()
         self._connection.close()
 
-    def _commit(self, batch: EventBatch, rows: Mapping[str, list[Row]], *, isolate: bool) -> None:
-        """The batch's transaction.
+    def _unordered(self, topics: Iterable[str]) -> Set[str]:
+        """Topics that may be read in any order of their partitions: nothing is forgotten that was deleted."""
+        if self._section.deletes == "mark":
+            return frozenset(topics)
+        self._descriptions.refresh()
+        newest = {topic: versions[-1] for topic in topics if (versions := self._descriptions.versions(topic))}
+        return {topic for topic, description in newest.items() if not description.key}
 
-        With `isolate` each table is written piece by piece, to learn which events are refused;
-        any such event rolls everything back.
+    def _commit(self, events: Sequence[Event], move: Callable[[], Mapping[str, bytes]], finished: Set[str]) -> None:
+        """One transaction: what `move` does, and the events.
+
+        Only if a row is refused, another one, in which each table is written piece by piece to learn
+        which events are; any such event rolls everything back.
+
+        Args:
+            events: in order per partition.
+            move: locks and moves the partitions; the positions below which events were truncated away.
+            finished: topics of which a partition is read anew.
         """
+        rows = self._decoded(events)
+        try:
+            self._write(rows, move, finished, isolate=False)
+        except (RowMissing, psycopg.Error) as error:
+            if isinstance(error, psycopg.Error) and not is_rows_fault(error):
+                raise
+            self._write(rows, move, finished, isolate=True)
+        reach("sink.after_commit")
+
+    def _write(
+        self,
+        rows: Mapping[str, list[Row]],
+        move: Callable[[], Mapping[str, bytes]],
+        finished: Set[str],
+        *,
+        isolate: bool,
+    ) -> None:
         cuts = {topic: max(pos) for topic, found in rows.items() if (pos := [r.pos for r in found if r.op == TRUNCATE])}
         floors: Mapping[str, bytes] = cuts
         work = self._work(rows, floors)
         refusals: list[RowRefused] = []
         self._writer.prepare((self._topics[topic].target, changes) for topic, changes in work.items())
+        reach("sink.before_apply")
         with self._connection.transaction():
-            if cuts:
+            if cuts or finished:
                 self._offsets.hold_all()
-            stored = self._offsets.move(batch.next_offsets)
+            stored = move()
+            reach("sink.after_offsets")
             for topic, position in cuts.items():
                 self._offsets.cut(topic, position)
                 self._writer.truncate(self._topics[topic].target, position)
@@ -136,6 +181,13 @@ class PostgresSink:
                     self._writer.write(target, changes)
             if refusals:
                 raise _first(refusals)
+            rebuilt = [topic for topic in finished if self._offsets.rebuilt(topic)]
+            for topic in rebuilt:
+                if topic in self._topics:
+                    self._writer.sweep(self._topics[topic].target)
+            reach("sink.before_commit")
+        for topic in rebuilt:
+            self._offsets.was_rebuilt(topic)
 
     def _work(self, rows: Mapping[str, list[Row]], floors: Mapping[str, bytes]) -> dict[str, Changes]:
         """What is to be written, without truncated events: those before a truncate, on any partition."""
@@ -147,16 +199,16 @@ class PostgresSink:
             work[topic] = merge(found) if self._topics[topic].target.key else Changes(writes=grouped(found))
         return work
 
-    def _decoded(self, batch: EventBatch) -> dict[str, list[Row]]:
-        """The batch's rows by topic.
+    def _decoded(self, events: Sequence[Event]) -> dict[str, list[Row]]:
+        """The rows by topic.
 
         Raises:
             RowRefused: for the first event that is none; `others` holds the rest.
         """
-        rows: dict[str, list[Row]] = {topic: [] for topic in dict.fromkeys(event.topic for event in batch.events)}
+        rows: dict[str, list[Row]] = {topic: [] for topic in dict.fromkeys(event.topic for event in events)}
         sinks = {topic: (found.append, self._topics[topic].decoder.row) for topic, found in rows.items()}
         refusals = []
-        for event in batch.events:
+        for event in events:
             keep, decode = sinks[event.topic]
             try:
                 row = decode(event)
@@ -169,18 +221,25 @@ class PostgresSink:
             raise _first(refusals)
         return rows
 
-    def _learn(self, topics: Set[str]) -> None:
+    def _learn(self, topics: Set[str], empty: Set[str] = frozenset()) -> None:
         """Read new descriptions, and make the target tables fit those that this batch needs.
 
         Always before a batch is decoded: an event's description is on the schemas topic before
         the event can be consumed, and the same JSON may mean another value by a newer one
         (milliseconds or microseconds of a timestamp).
+
+        Args:
+            topics: of events.
+            empty: topics that may never have had one.
         """
-        self._descriptions.refresh()
-        for topic in sorted(topics):
+        if topics or empty:
+            self._descriptions.refresh()
+        for topic in sorted(topics | empty):
             versions = tuple(self._descriptions.versions(topic))
             known = self._topics.get(topic)
             if known is not None and known.versions == versions:
+                continue
+            if not versions and topic not in topics:
                 continue
             if not versions:
                 raise SinkError(
@@ -200,6 +259,7 @@ class PostgresSink:
                 )
         target = typed(self._connection, target)
         catalog.make_fit(self._connection, target, create=section.create)
+        reach("sink.after_table_made")
         self._writer.forget()
         self._topics[topic] = _Topic(target, Decoder(versions), tuple(versions))
 

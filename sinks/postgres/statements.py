@@ -99,10 +99,31 @@ def delete(target: Target, name: str) -> sql.Composed:
 
 def truncate(target: Target) -> sql.Composed:
     """Delete, or mark, every row older than a position (one parameter, twice for a mark)."""
-    if target.mark:
+    if target.mark and target.key:
         query = "UPDATE {table} SET {deleted} = true, {pos} = %(pos)s WHERE {pos} < %(pos)s"
     else:
         query = "DELETE FROM {table} WHERE {pos} < %(pos)s"
+    return sql.SQL(query).format(table=target.identifier, deleted=sql.Identifier(DELETED), pos=sql.Identifier(POS))
+
+
+def unmark(target: Target) -> sql.Composed:
+    """Take the position from every row: any event overwrites it then, and `sweep` takes away what none has."""
+    return sql.SQL("UPDATE {table} SET {pos} = '' WHERE {pos} <> ''").format(
+        table=target.identifier, pos=sql.Identifier(POS)
+    )
+
+
+def empty(target: Target) -> sql.Composed:
+    """Delete every row."""
+    return sql.SQL("DELETE FROM {}").format(target.identifier)
+
+
+def sweep(target: Target) -> sql.Composed:
+    """Delete, or mark, every row without position."""
+    if target.mark and target.key:
+        query = "UPDATE {table} SET {deleted} = true WHERE {pos} = '' AND NOT {deleted}"
+    else:
+        query = "DELETE FROM {table} WHERE {pos} = ''"
     return sql.SQL(query).format(table=target.identifier, deleted=sql.Identifier(DELETED), pos=sql.Identifier(POS))
 
 

@@ -58,6 +58,10 @@ class Writer:
         """Take away every row that is older than a truncate."""
         self._connection.execute(statements.truncate(target), {"pos": position.decode()})
 
+    def sweep(self, target: Target) -> None:
+        """Take away every row that was not on the topic when that was read anew."""
+        self._connection.execute(statements.sweep(target))
+
     def write(self, target: Target, changes: Changes) -> None:
         """Write what a batch does to a table, all of it.
 

@@ -13,7 +13,7 @@ import pytest
 
 from cdc.errors import NotOwner, RowRefused, SinkError, TargetUnavailable
 from cdc.schemas import Column, TableSchema
-from cdc.sink import Event, EventBatch
+from cdc.sink import Event, EventBatch, TopicFacts
 from cdc.testing.system import wait_for
 from sinks.postgres import offsets
 from sinks.postgres.settings import PostgresSinkSettings
@@ -22,6 +22,7 @@ from tests.databases import Database
 from tests.sink_events import column, described, key, position, value
 
 ORDERS = "shop.public.orders"
+FACTS = TopicFacts("first", 3)
 COLUMNS = (column("id", "bigint"), column("note", "text"), column("amount", "numeric(12,2)"))
 
 
@@ -62,7 +63,8 @@ class Line:
         return PostgresSink(self.section, "shop.billing", connect, "the target", self.schemas)
 
     def own(self, *partitions: int, sink: PostgresSink | None = None, topic: str = ORDERS) -> dict[Any, Any]:
-        return dict((sink or self.sink).own({(topic, partition) for partition in partitions or (0,)}))
+        held = (sink or self.sink).own({(topic, partition) for partition in partitions or (0,)}, {topic: FACTS})
+        return {partition: each.next_offset for partition, each in held.items()}
 
     def event(self, of: bytes | None, data: bytes | None, *, partition: int = 0, topic: str = ORDERS) -> Event:
         offset = self._offsets.get((topic, partition), 0)

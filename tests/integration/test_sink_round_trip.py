@@ -148,7 +148,7 @@ def _apply(database: Database, schema: TableSchema, records: list[Any]) -> None:
 
     section = PostgresSinkSettings(database="target", topics=[schema.topic])
     sink = PostgresSink(section, "shop.target", database.connect, "the target", Described())
-    sink.own({(schema.topic, 0)})
+    sink.own({(schema.topic, 0)}, {})
     events = [Event(topic, 0, n, key, value, 0) for n, (topic, key, value, *_) in enumerate(records)]
     sink.apply(EventBatch(events, {(schema.topic, 0): len(events)}))
     sink.close()

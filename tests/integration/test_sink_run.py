@@ -1,153 +1,16 @@
-"""The sink's loop on real Kafka and PostgreSQL: groups, kills, gaps, refused events, lag."""
+"""The sink's loop on real Kafka and PostgreSQL: groups, kills, refused events, lag."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
-
-from cdc.errors import CdcError, Gap, RowRefused
-from cdc.testing.servers import KafkaServer
-from cdc.testing.system import wait_for
-from tests.databases import Database
+from cdc.errors import RowRefused
 from tests.sink_events import column, described, key, position, value
-from tests.sink_worker import run, settings_of
-
-COLUMNS = [column("id", "bigint"), column("n", "bigint")]
-
-
-class Bridge:
-    """A bridge's topics on a broker, a connector's part played by the test, and sink members."""
-
-    def __init__(self, name: str, kafka: KafkaServer, database: Database, partitions: int) -> None:
-        self.name, self.kafka, self.database = name, kafka, database
-        self.topic = f"{name}.public.orders"
-        self.admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
-        self.create(self.topic, partitions)
-        self.create(f"{name}.cdc.schemas")
-        self._lsn = 0
-        self.producer = Producer(
-            {
-                "bootstrap.servers": kafka.bootstrap_servers,
-                "transactional.id": name,
-                "partitioner": "murmur2_random",
-                "logger": __import__("logging").getLogger("test"),
-            }
-        )
-        self.producer.init_transactions(30)
-
-    def create(self, topic: str, partitions: int = 1) -> None:
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
-
-    def describe(self, **more: Any) -> None:
-        with self.transaction():
-            schema = described(self.topic, COLUMNS, **more)
-            self.producer.produce(f"{self.name}.cdc.schemas", schema.to_bytes(), schema.table.encode())
-
-    @contextmanager
-    def transaction(self, *, commit: bool = True) -> Iterator[None]:
-        self.producer.begin_transaction()
-        yield
-        self.producer.commit_transaction(30) if commit else self.producer.abort_transaction(30)
-
-    def put(self, id: int, n: int, *, partition: int = -1, of: bytes | None = b"") -> None:
-        self._lsn += 1
-        of = key(id=id) if of == b"" else of
-        self.producer.produce(self.topic, value("u", {"id": id, "n": n}, position(self._lsn)), of, partition=partition)
-
-    def settings(self, **section: Any) -> dict[str, Any]:
-        return {
-            "name": self.name,
-            "bootstrap": self.kafka.bootstrap_servers,
-            "url": self.database.url(),
-            "topics": [self.topic],
-            **section,
-        }
-
-    def rows(self, query: str = "SELECT id, n FROM orders ORDER BY id") -> list[Any]:
-        with self.database.connect() as connection:
-            if connection.execute("SELECT to_regclass('orders')").fetchone() == (None,):
-                return []
-            return connection.execute(query).fetchall()  # type: ignore[call-overload, no-any-return]
-
-    def until(self, fact: Callable[[], bool], timeout: float = 40.0) -> None:
-        assert wait_for(fact, timeout, 0.05), self.rows("SELECT count(*) FROM orders")
-
-
-class Member:
-    """A member in a thread of this process."""
-
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.status: dict[str, Any] = {"state": "starting"}
-        self.error: CdcError | None = None
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(settings,))
-        self._thread.start()
-
-    def _run(self, settings: dict[str, Any]) -> None:
-        try:
-            run(settings_of(**settings), self._stop, lambda status: setattr(self, "status", status))
-        except CdcError as error:
-            self.error = error
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(30)
-        assert not self._thread.is_alive()
-
-    def failed(self) -> CdcError:
-        self._thread.join(40)
-        assert self.error is not None
-        return self.error
-
-
-MakeBridge = Callable[..., Bridge]
-
-
-@pytest.fixture
-def bridge(prefix: str, kafka: KafkaServer, database: Database) -> MakeBridge:
-    return lambda partitions=3: Bridge(prefix, kafka, database, partitions)
-
-
-@pytest.fixture
-def member() -> Iterator[Callable[..., Member]]:
-    with ExitStack() as stack:
-
-        def start(bridge: Bridge, **section: Any) -> Member:
-            started = Member(bridge.settings(**section))
-            stack.callback(started.stop)
-            return started
-
-        yield start
-
-
-@pytest.fixture
-def process() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    with ExitStack() as stack:
-
-        def start(bridge: Bridge, **section: Any) -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", "tests.sink_worker", json.dumps(bridge.settings(**section))]
-            started = subprocess.Popen(command)
-
-            def end() -> None:
-                started.kill()
-                started.wait()
-
-            stack.callback(end)
-            return started
-
-        yield start
+from tests.sink_line import COLUMNS, MakeBridge, records
 
 
 def test_committed_events_reach_the_table_and_aborted_ones_never_do(bridge: MakeBridge, member: Any) -> None:
@@ -272,54 +135,20 @@ def test_refused_events_go_to_the_dead_letters_and_the_others_on(bridge: MakeBri
         orders.producer.produce(orders.topic, b"{", key(id=99))
     orders.until(lambda: len(orders.rows()) == 45)
     orders.until(lambda: sink.status["dead_letters"] == 6)
-    letters = _all(orders, f"{orders.name}.cdc.dead-letters")
+    letters = records(orders, f"{orders.name}.cdc.dead-letters")
     assert sorted(int(dict(letter.headers())["cdc.offset"]) for letter in letters) == [3, 13, 23, 33, 43, 50]
     first = next(letter for letter in letters if dict(letter.headers())["cdc.offset"] == b"3")
     assert (first.key(), first.value()) == (key(id=3), value("u", {"id": 3, "n": 1003}, position(4)))
-    assert dict(first.headers()) == {
+    headers = dict(first.headers())
+    assert headers.pop("cdc.at") < datetime.now(UTC).isoformat().encode()
+    assert len(headers.pop("cdc.by")) == 16
+    assert headers == {
         "cdc.sink": b"target",
         "cdc.topic": orders.topic.encode(),
         "cdc.partition": b"0",
         "cdc.offset": b"3",
         "cdc.reason": b"CheckViolation (23514), constraint orders_n_check",
     }
-
-
-def test_offsets_that_expired_while_the_sink_was_away_are_a_gap(bridge: MakeBridge, member: Any) -> None:
-    orders = bridge(1)
-    orders.describe()
-    with orders.transaction():
-        orders.put(1, 10)
-    sink = member(orders)
-    orders.until(lambda: orders.rows() == [(1, 10)])
-    sink.stop()
-    with orders.transaction():
-        orders.put(2, 20)
-        orders.put(3, 30)
-    gone = TopicPartition(orders.topic, 0, 4)
-    orders.admin.delete_records([gone])[gone].result(30)
-    error = member(orders).failed()
-    assert isinstance(error, Gap)
-    assert f"{orders.topic} [0]" in error.message
-    assert "holds 4 to" in error.message
-    assert error.exit_code == 3
-
-
-def test_a_topic_that_was_made_anew_is_a_gap(bridge: MakeBridge, member: Any) -> None:
-    orders = bridge(1)
-    orders.describe()
-    with orders.transaction():
-        for n in range(10):
-            orders.put(n, n)
-    sink = member(orders)
-    orders.until(lambda: len(orders.rows()) == 10)
-    sink.stop()
-    orders.admin.delete_topics([orders.topic])[orders.topic].result(30)
-    wait_for(lambda: orders.topic not in orders.admin.list_topics(timeout=10).topics, 20)
-    orders.create(orders.topic)
-    error = member(orders).failed()
-    assert isinstance(error, Gap)
-    assert "it should go on at offset 1" in error.message
 
 
 def test_a_sink_waits_for_a_topic_that_is_not_there_yet(bridge: MakeBridge, member: Any) -> None:
@@ -334,19 +163,3 @@ def test_a_sink_waits_for_a_topic_that_is_not_there_yet(bridge: MakeBridge, memb
         orders.producer.produce(other, value("c", {"id": 1, "n": 1}, position(1)), key(id=1))
     orders.until(lambda: orders.rows() == [(1, 1)])
     assert sink.error is None
-
-
-def _all(bridge: Bridge, topic: str) -> list[Any]:
-    consumer = Consumer(
-        {"bootstrap.servers": bridge.kafka.bootstrap_servers, "group.id": "test", "enable.partition.eof": True}
-    )
-    try:
-        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        found: list[Any] = []
-        while True:
-            for message in consumer.consume(100, 0.5):
-                if message.error():
-                    return found
-                found.append(message)
-    finally:
-        consumer.close()

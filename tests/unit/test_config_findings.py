@@ -74,7 +74,7 @@ def test_the_acls_of_a_sink(settings: Settings) -> None:
     assert [str(acl) for acl in needed(settings, {"billing"})] == [
         "Describe on group shop.cdc*",
         "Read on group shop.billing",
-        "Describe, Read on topic shop.public.*",
-        "Describe, Create, Write on topic shop.cdc.dead-letters",
+        "Describe, DescribeConfigs, Read on topic shop.public.*",
+        "Describe, Create, Write, Read on topic shop.cdc.dead-letters",
         "Describe, Read on topic shop.cdc.schemas",
     ]

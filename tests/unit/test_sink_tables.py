@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc.consumer import subscription
+from cdc.subscription import subscription
 from cdc.errors import SinkError
 from sinks.postgres.tables import Existing, changes, creation, text, wanted
 from sinks.postgres.widening import holds
