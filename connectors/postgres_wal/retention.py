@@ -115,7 +115,7 @@ class Retention:
         self._subject = f"connector {connector}"
         self._log = log or structlog.get_logger().bind(connector=connector)
         self._ages = Ages()
-        self._warned: str | None = None
+        self._told: set[str] = set()
         self._over_since: float | None = None
         self.publishing_since: float | None = None
         self.held_for: str | None = None
@@ -144,11 +144,11 @@ class Retention:
         """The figures, and the warning where one is due."""
         warning = self._warning(held, cause)
         kind = cause.kind if cause else "unknown"
-        if warning is not None and self._warned != kind:
-            self._warned = kind
+        if warning is not None and kind not in self._told:
+            self._told.add(kind)
             self._log.warning(warning)
-        elif warning is None and self._warned is not None:
-            self._warned = None
+        elif warning is None and self._told:
+            self._told.clear()
             self._log.info("the slot holds back no more WAL than it should", slot=self._slot)
         age = self._ages.seconds(self._clock(), held.now_bytes, held.now_bytes - (held.unconfirmed or 0))
         if held.unconfirmed and not held.active:
@@ -158,7 +158,7 @@ class Retention:
 
     def _warning(self, held: Held, cause: Cause | None) -> str | None:
         """In words; it ends when a fifth less than the limit is held back."""
-        retained, limit = held.retained or 0, self._settings.warn_at * (0.8 if self._warned else 1.0)
+        retained, limit = held.retained or 0, self._settings.warn_at * (0.8 if self._told else 1.0)
         scarce = held.safe is not None and held.safe < SAFE_SHARE * (held.safe + retained)
         if retained < limit and not scarce and held.status not in ("unreserved", "lost"):
             return None

@@ -63,7 +63,9 @@ def test_it_warns_once_and_again_only_when_the_cause_is_another_one(retention: R
             == f"slot cdc_shop holds back {100 + number}.0 MiB of WAL: the stream is {number} behind"
         )
     assert len(log.warnings) == 1
-    retention.judge(held(120), Cause("kafka", "Kafka is away"))
+    for _ in range(2):
+        retention.judge(held(120), Cause("kafka", "Kafka is away"))
+        retention.judge(held(120), Cause("behind", "the stream is behind"))
     assert log.warnings[1:] == ["slot cdc_shop holds back 120.0 MiB of WAL: Kafka is away"]
 
 
