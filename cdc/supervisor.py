@@ -155,16 +155,22 @@ class Supervisor:
                 return
             self._command, self._inherited = list(command), list(inherited)
             wanted = {task: task for task in tasks}
+            gone, again = [], []
             for worker in list(self._workers):
                 task = wanted.pop(worker.task, None)
                 if task is None:
-                    self._remove(worker)
+                    gone.append(worker)
                 elif task.basis != worker.task.basis or worker.going == "away":
                     worker.task = task
-                    self._again(worker)
-            for task in wanted.values():
-                worker = Supervised(task, self._pauses)
-                self._workers = [*self._workers, worker]
+                    again.append(worker)
+            new = [Supervised(task, self._pauses) for task in wanted.values()]
+            self._workers = [*self._workers, *new]
+            _tell_change(gone, again, new)
+            for worker in gone:
+                self._remove(worker)
+            for worker in again:
+                self._again(worker)
+            for worker in new:
                 self._start(worker)
 
         self._post(put)
@@ -350,3 +356,13 @@ class Supervisor:
             elif watch is not None and watch.process is not None and watch.task.basis != task.basis:
                 watch.task = task
                 self._again(watch)
+
+
+def _tell_change(gone: Sequence[Supervised], again: Sequence[Supervised], new: Sequence[Supervised]) -> None:
+    lists = {"stopped": gone, "started_again": again, "started": new}
+    told: dict[str, Any] = {
+        key: sorted({worker.task.name for worker in found}) for key, found in lists.items() if found
+    }
+    if any(worker.task.kind == "connector" for worker in gone):
+        told["hint"] = "the slot of a connector that does not come back has to be dropped, or it keeps WAL for ever"
+    _log.info("settings have changed" if told else "settings are as before", **told)
