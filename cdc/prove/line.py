@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Line:
             warehouse.fill(connection, items)
 
     def settings(self, *, batch_rows: int = 500, session_timeout: str = "10s", workers: int = 2) -> dict[str, Any]:
-        """The YAML: a connector for all tables, a sink for those with a key."""
+        """The YAML: a connector for all tables, and a sink."""
         return {
             "name": self.prefix,
             "kafka": {"bootstrap_servers": self.kafka.bootstrap_servers},
@@ -85,7 +86,7 @@ class Line:
                 "copy": {
                     "type": "postgres",
                     "database": "service",
-                    "topics": [self.topic(table) for table in (*TABLES, BULK) if table.key],
+                    "topics": [self.topic(table) for table in (*TABLES, BULK)],
                     "workers": workers,
                 }
             },
@@ -136,7 +137,15 @@ class Line:
         source_rows, target_rows = (self._digest(database) for database in (self.source, self.target))
         if source_rows != target_rows:
             found.append(f"{BULK.name}: {target_rows} instead of {source_rows} (rows and digest)")
-        return found
+        return found or self._appended()
+
+    def _appended(self) -> list[str]:
+        """Differences between the events of the table without key and the target's rows, one for each event."""
+        topic = self.topic(AUDIT)
+        there = Counter((event.op, event.position) for event in events(self.kafka.bootstrap_servers, [topic]))
+        rows = Counter(self.target.rows("SELECT _cdc_op, _cdc_pos FROM audit"))
+        found = [f"{AUDIT.name}: {count} events {event} not applied" for event, count in (there - rows).items()]
+        return found + [f"{AUDIT.name}: {count} times too often {row}" for row, count in (rows - there).items()]
 
     def _digest(self, database: Database) -> tuple[Any, ...]:
         if database.rows("SELECT to_regclass('public.bulk') IS NULL")[0][0]:

@@ -161,6 +161,7 @@ def _begin(stage: Stage) -> None:
     else:
         mark = stage.mark()
         _await(stage, partial(stage.arrived, mark), START_SECONDS, "a first row comes to the service's table")
+        _await(stage, stage.bridge.snapshot_done, START_SECONDS, "the snapshot is done")
 
 
 def _differences(stage: Stage, result: Result) -> int:

@@ -165,8 +165,8 @@ def _whole(lines: Iterable[str]) -> Iterator[str]:
 
 
 def number(lsn: str) -> int:
-    """An LSN as Postgres writes it (`16/B374D848`), or as `cdc.pos` begins, as a number."""
-    high, low = lsn.split("/")[:2]
+    """An LSN as Postgres writes it (`16/B374D848`), or as `cdc.pos` has it (maybe behind `g07.`), as a number."""
+    high, low = lsn.rpartition(".")[2].split("/")[:2]
     return int(high, 16) << 32 | int(low, 16)
 
 

@@ -43,7 +43,7 @@ def exceed_topic(stage: Stage, rng: Random) -> None:
         connection.execute(
             "INSERT INTO docs VALUES (nextval('ids'), 'large', %s)", [f"{rng.getrandbits(4 * size):0{size}x}"]
         )
-    eventually(lambda: stage.bridge.state() == "failed", 60, "the connector says that an event is too large")
+    eventually(lambda: stage.bridge.state() == "failed", 180, "the connector says that an event is too large")
     said = str(stage.bridge.connector().get("error"))
     if "public.docs" not in said or "max.message.bytes" not in said:
         raise Broken(f"the connector failed, and did not say why: {said}")
@@ -71,9 +71,9 @@ def poison_aside(stage: Stage, rng: Random) -> None:
     def put_aside() -> bool:
         return sum(1 for _ in messages(stage.kafka.bootstrap_servers, [topic])) > stage.round
 
-    eventually(put_aside, 60, "the row is on the topic of dead letters")
+    eventually(put_aside, 180, "the row is on the topic of dead letters")
     mark = stage.mark()
-    eventually(lambda: stage.arrived(mark), 60, "other rows go on")
+    eventually(lambda: stage.arrived(mark), 180, "other rows go on")
     _cure(stage, number)
 
 
@@ -84,7 +84,7 @@ def poison_stops(stage: Stage, rng: Random) -> None:
     def refused() -> bool:
         return bool(stage.bridge.status().get("sinks", {}).get("copy", {}).get("state") == "failed")
 
-    eventually(refused, 60, "the sink says that its target refuses a row")
+    eventually(refused, 180, "the sink says that its target refuses a row")
     if stage.bridge.state() != "streaming":
         raise Broken(f"the sink failed, and the connector is {stage.bridge.state()}")
     _cure(stage, number)
@@ -133,7 +133,7 @@ def change_tables(stage: Stage, rng: Random) -> None:
 
 
 def change_tables_in_snapshot(stage: Stage, rng: Random) -> None:
-    eventually(stage.bridge.reads, 120, "a snapshot is read")
+    eventually(stage.bridge.reads, 180, "a snapshot is read")
     change_tables(stage, rng)
     if rng.random() < 0.5 and not stage.bridge.snapshot_done():
         stage.bridge.kill()
@@ -152,7 +152,7 @@ def _patiently(stage: Stage, statement: str) -> None:
             return False
         return True
 
-    eventually(done, 120, statement)
+    eventually(done, 180, statement)
 
 
 def commit_much(stage: Stage, rng: Random) -> None:

@@ -63,7 +63,7 @@ def once(stage: Stage, rng: Random) -> None:
 
 
 def _reached(stage: Stage, name: str) -> None:
-    eventually(lambda: not stage.armed(name), 60, f"failpoint {name} is reached")
+    eventually(lambda: not stage.armed(name), 180, f"failpoint {name} is reached")
     stage.note(name)
     stage.struck()
 

@@ -37,7 +37,7 @@ def terminate_walsender(stage: Stage, rng: Random) -> None:
         )
         return found == [(True,)]
 
-    eventually(terminated, 60, "there is a walsender to terminate")
+    eventually(terminated, 180, "there is a walsender to terminate")
     stage.struck()
 
 

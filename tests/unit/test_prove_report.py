@@ -1,0 +1,103 @@
+"""`cdc prove`: which faults are chosen, how often they strike, what the table says of them."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+from random import Random
+
+import pytest
+from rich.console import Console
+
+from cdc.commands.prove import choose
+from cdc.errors import ConfigError
+from cdc.prove.fault import Fault
+from cdc.prove.faults import ALL
+from cdc.prove.prover import LeftOut, Result
+from cdc.prove.report import COLUMNS, Report, cells, document, markdown, show
+from cdc.prove.stage import Stage
+
+
+def strike(stage: Stage, rng: Random) -> None:
+    raise NotImplementedError
+
+
+CUT = Fault("cut", "a cable is cut", strike)
+GOOD = Result(CUT, 3, 12_345, {"lost": 0, "twice": 0}, recovered=[1.04, 3.0, 2.0])
+BAD = Result(CUT, 1, 10, {"lost": 2, "torn": 1}, different=4, broken=["the sink stays down"])
+
+
+def report(*results: Result) -> Report:
+    left_out = [LeftOut(Fault("moved", "a clock is moved", strike), "no C compiler here")]
+    return Report("cdc prove --seed 1", "PostgreSQL 18.6", datetime(2026, 1, 2, tzinfo=UTC), 90.0, results, left_out)
+
+
+def shown(of: Report) -> str:
+    console = Console(file=io.StringIO(), width=200)
+    show(of, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_every_fault_has_a_name_of_its_own() -> None:
+    assert len({fault.name for fault in ALL}) == len(ALL) > 30
+
+
+def test_a_promise_is_held_when_nothing_is_counted_and_nothing_broken() -> None:
+    assert GOOD.held
+    assert not BAD.held
+    assert not Result(CUT, broken=["it stayed down"]).held
+    assert not Result(CUT, different=1).held
+    assert not Result(CUT, counts={"twice": 1}).held
+
+
+def test_the_table_counts() -> None:
+    assert dict(zip(COLUMNS, cells(GOOD), strict=True)) == {
+        "fault": "cut", "rounds": "3", "events": "12,345", "lost": "0", "duplicated": "0", "out of order": "0",
+        "phantom": "0", "altered": "0", "sink difference": "0", "recovered, s (median)": "2.0", "(worst)": "3.0",
+    }  # fmt: skip
+    assert cells(BAD)[3:] == ["2", "0", "0", "0", "1", "4", "", ""], "torn transactions count as altered"
+
+
+def test_the_page_holds_the_command_the_sums_and_what_was_left_out() -> None:
+    page = markdown(report(GOOD, BAD))
+    assert "    cdc prove --seed 1\n" in page
+    assert "| **all** | **4** | **12,355** | **2** |" in page
+    assert "cut: BROKEN: the sink stays down" in page
+    assert "`moved` (a clock is moved): no C compiler here" in page
+    assert "PROMISES WERE BROKEN" in page
+
+
+def test_the_terminal_and_the_document_say_the_same() -> None:
+    said = shown(report(GOOD, BAD))
+    assert "PROMISES WERE BROKEN" in said
+    assert "left out: moved: no C compiler here" in said
+    assert "every promise held" in shown(report(GOOD))
+    programs = document(report(GOOD, BAD))
+    assert programs["held"] is False
+    assert [fault["held"] for fault in programs["faults"]] == [True, False]
+    assert programs["faults"][1]["lost"] == 2
+    assert programs["left_out"][0]["why"] == "no C compiler here"
+
+
+@pytest.mark.parametrize(
+    ("rounds", "fault", "strikes"),
+    [
+        (1, CUT, 1),
+        (4, CUT, 4),
+        (4, Fault("a", "", strike, times=5), 20),
+        (1, Fault("a", "", strike, rounds=8), 8),
+        (9, Fault("a", "", strike, most=2), 2),
+    ],
+)
+def test_how_often_a_fault_strikes(rounds: int, fault: Fault, strikes: int) -> None:
+    assert fault.strikes(rounds) == strikes
+
+
+def test_faults_are_chosen_by_name_and_pattern_in_their_own_order() -> None:
+    names = [fault.name for fault in choose(ALL, "walsender-terminated, *-killed")]
+    assert names == [name for name in (fault.name for fault in ALL) if name in names]
+    assert {"walsender-terminated", "connector-killed", "kafka-killed"} < set(names)
+    with pytest.raises(ConfigError, match="conector-killed") as refused:
+        choose(ALL, "conector-killed")
+    assert "did you mean connector-killed?" in str(refused.value)
