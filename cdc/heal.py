@@ -128,6 +128,30 @@ def run(settings: Settings, name: str, tell: Callable[[str], None]) -> None:
         watcher.join()
 
 
+def plan_table(topic: EventTopic, expires: bool | None, rows: int | None) -> TablePlan:
+    """What a heal does about the table of a topic.
+
+    Args:
+        expires: whether the topic forgets events by time or size; None: it is not there.
+        rows: about how many.
+    """
+
+    def planned(how: str, note: str | None = None) -> TablePlan:
+        return TablePlan(topic.table, topic.topic, how, rows, note)
+
+    every = "every row is published again"
+    if not topic.key_columns:
+        return planned("snapshot", f"the table has no key: {every}, deletes in the gap cannot be known")
+    if not topic.distinct:
+        return planned("snapshot", f"its key does not tell rows apart: {every}, deletes in the gap cannot be known")
+    if expires is None:
+        return planned("snapshot", "the topic is not there: it is made again; its readers have a gap of their own")
+    if expires:
+        why = "the topic keeps events for a time only"
+        return planned("snapshot", f"{why}: {every}, deletes of rows that expired there cannot be known")
+    return planned("difference")
+
+
 def progress(status: dict[str, object]) -> str:
     """How far a connector that heals is, in a line."""
     snapshot = status.get("snapshot")
@@ -183,24 +207,8 @@ def _tables(settings: Settings, name: str) -> Iterator[TablePlan]:
     there = homes.look(admin, [table.topic.topic for table in captured])
     configs = topics.existing_configuration(admin, there) if there else {}
     for table in sorted(captured, key=lambda each: each.topic.table):
-        topic = table.topic
-        how, note = _how(topic, topics.expires(configs[topic.topic]) if topic.topic in configs else None)
-        yield TablePlan(topic.table, topic.topic, how, table.rows, note)
-
-
-def _how(topic: EventTopic, expires: bool | None) -> tuple[str, str | None]:
-    """`difference` or `snapshot`, and what cannot be mended."""
-    if not topic.key_columns:
-        return "snapshot", "the table has no key: every row is published again, deletes in the gap cannot be known"
-    if not topic.distinct:
-        why = "its key does not tell rows apart"
-        return "snapshot", f"{why}: every row is published again, deletes in the gap cannot be known"
-    if expires is None:
-        return "snapshot", "the topic is not there: it is made again; its readers have a gap of their own"
-    if expires:
-        why = "the topic keeps events for a time only"
-        return "snapshot", f"{why}: every row is published again, deletes of rows that expired there cannot be known"
-    return "difference", None
+        config = configs.get(table.topic.topic)
+        yield plan_table(table.topic, None if config is None else topics.expires(config), table.rows)
 
 
 def _described(settings: Settings, name: str) -> Position | None:

@@ -23,7 +23,7 @@ from cdc.connector import Stopped
 from cdc.errors import BrokerUnavailable, Fenced, Gap, Interrupted, PublishError, RecordTooLarge
 from cdc.event import EVERY_PARTITION, Batch, EventTopic
 from cdc.failpoints import reach
-from cdc.kafka import client
+from cdc.kafka import SOCKET_TIMEOUT, SOCKET_TIMEOUT_MS, client
 from cdc.offsets import read_documents
 from cdc.position import Position
 from cdc.settings import Settings
@@ -32,8 +32,8 @@ from cdc.stored import Home, Stored
 CALL_SECONDS = 1.0
 """How long one call into librdkafka may block, so that a stop is noticed."""
 
-PATIENCE_SECONDS = 45.0
-"""How long a broker may be away before the connector starts over; below the transaction timeout."""
+PATIENCE_SECONDS = 20.0
+"""How long nothing may go on before the connector starts over, on new connections; below the transaction timeout."""
 
 TRANSACTION_TIMEOUT_MS = 60_000
 
@@ -61,6 +61,7 @@ TUNABLE_PROPERTIES: dict[str, Any] = {
     "linger.ms": 20,  # a commit does not wait for it
     "queue.buffering.max.messages": 500_000,
     QUEUE: 16_384,
+    SOCKET_TIMEOUT: SOCKET_TIMEOUT_MS,
 }
 """Good defaults; what stands under `kafka.properties` wins."""
 
@@ -161,7 +162,7 @@ class Publisher:
         def look() -> None:
             self._check_topics()
             if self._offsets_begin() > begin:
-                self._read().check(self._offsets_topic)
+                self._read().check(self._offsets_topic, begun=self._documents.position is not None)
 
         self._watch = homes.Watch(look, found)
 
@@ -317,6 +318,8 @@ class Publisher:
 
     def _patiently(self, call: Callable[[float], Any]) -> None:
         """Repeat a transactional call while librdkafka says that repeating is right."""
+        assert self._producer is not None
+        left = len(self._producer)
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
@@ -326,6 +329,8 @@ class Publisher:
                 error = raised.args[0]
                 if not error.retriable():
                     raise self._given_up(error) from raised
+                if len(self._producer) < left:  # slow, and not away
+                    left, deadline = len(self._producer), time.monotonic() + PATIENCE_SECONDS
                 self._check_waiting(deadline, error)
 
     def _check_waiting(self, deadline: float, error: KafkaError | None) -> None:

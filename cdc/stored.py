@@ -81,11 +81,12 @@ class Stored:
             found.lost = tuple(kind for kind, revision in found.revisions.items() if there[kind] < revision)
         return found
 
-    def check(self, topic: str) -> None:
+    def check(self, topic: str, *, begun: bool = False) -> None:
         """Whether all that was stored is still there.
 
         Args:
             topic: the offsets topic's name.
+            begun: whether there has to be a position.
         Raises: Gap.
         """
         if self.gap is not None:
@@ -93,8 +94,9 @@ class Stored:
         since = "what was published since the position was stored cannot be known"
         if self.position is not None and self.written_to != self.offsets.id:
             raise Gap(f"{self.subject}: topic {topic} was deleted and made again; {since}", lasting=False)
-        if self.lost:
-            what = " and ".join(self.lost)
+        lost = ("position",) if begun and self.position is None else self.lost
+        if lost:
+            what = " and ".join(lost)
             raise Gap(f"{self.subject}: topic {topic} has lost records: the {what} of this connector", lasting=False)
 
     @property
@@ -125,6 +127,7 @@ class Stored:
             self._changed = False
         document = {"order": position.order, "state": dict(position.state)}
         yield self._record("position", {**document, "offsets": self.offsets.id, "revisions": self.revisions})
+        self.position = position
 
     def gap_record(self, gap: Gap | None) -> Record:
         """A gap that is to be told again at every start, or its end."""
