@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from cdc import compiled, logs
+from cdc.commands import dead_letters
 from cdc.commands.check import check
 from cdc.commands.demo import demo
 from cdc.commands.heal import heal
@@ -52,6 +53,7 @@ def _options(
 
 for command in (init, check, run, status, snapshot, tail, heal, schema, demo, prove):
     app.command()(command)
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main() -> None:

@@ -94,7 +94,7 @@ class Letter:
         if mark is Mark.ASKED:
             return replace(self, asked=True)
         if mark is Mark.OVERTAKEN:
-            return replace(self, asked=False, overtaken=True)
+            return replace(self, asked=False, overtaken=True, reason=f"{self.reason}; overtaken {reason}")
         return replace(self, asked=False, waiting=False, reason=reason)
 
 

@@ -118,7 +118,9 @@ class PutAside:
         told = False
         for event in batch.events:
             key = digest(event.key)
-            before = self._keys.get((event.topic, key)) if key is not None else None
+            letters = self._keys.get((event.topic, key), ()) if key is not None else ()
+            # Of several events of a key in one batch the last is refused first.
+            before = [id for id in letters if id.offset < event.offset]
             if not before:
                 kept.append(event)
                 continue
