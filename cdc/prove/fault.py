@@ -37,6 +37,7 @@ class Setting:
             published the first rows; `started`, as soon as it runs; `stopped`, the strike starts it itself.
         fresh: every round has databases and topics of its own; else all rounds have the same, the load going on.
         quiet: no load but what the strike does itself.
+        gap: changes are lost on purpose, and mended by difference: of the topics the last states count.
     """
 
     items: int = 600
@@ -49,6 +50,7 @@ class Setting:
     begin: Literal["streaming", "snapshot", "started", "stopped"] = "streaming"
     fresh: bool = False
     quiet: bool = False
+    gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,8 +177,12 @@ class Line:
         )[0][0]
         return slot_start(self._first_server.log.read_text(errors="replace"), slot)
 
-    def verdict(self) -> Verdict:
-        """Ask the witness, read all topics, and compare. The bridge must be stopped, nobody may write any more."""
+    def verdict(self, *, gap: bool = False) -> Verdict:
+        """Ask the witness, read all topics, and compare. The bridge must be stopped, nobody may write any more.
+
+        Args:
+            gap: changes were lost, and the topics mended: see `judge`.
+        """
         assert self.witness is not None
         servers = self.kafka.bootstrap_servers
         topics = topics_of(servers, self.prefix)
@@ -188,7 +192,9 @@ class Line:
         start = self.start()
         read = {number(event.position) for event in found if event.op == "r" and event.position}
         transactions = list(self.witness.transactions(self.source.url(), {start, *read}))
-        verdict = judge(transactions, start, found, TABLES, self.witness.types, topic_of, PARTITIONS)
+        verdict = judge(transactions, start, found, TABLES, self.witness.types, topic_of, PARTITIONS, gap=gap)
+        if gap:
+            return verdict
         moves = [event for event in found if event.topic == topic_of[VAULT.name]]
         verdict.faults["torn"] += [*torn(moves), *miscounted(moves)]
         for message in messages(servers, [bulk] if bulk in topics else []):

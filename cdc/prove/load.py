@@ -329,7 +329,7 @@ def transfer(cursor: Cursor, rng: Random) -> None:
 
 def draft(cursor: Cursor, rng: Random) -> None:
     """A table that is emptied now and then."""
-    if rng.random() < 0.06:
+    if rng.random() < 0.01:
         cursor.execute("TRUNCATE scratch")
     cursor.execute("INSERT INTO scratch SELECT nextval('ids'), %s FROM generate_series(1, 3)", [_words(rng)])
     cursor.execute(
@@ -341,7 +341,7 @@ def reshape(cursor: Cursor, rng: Random) -> None:
     """A table whose columns come, go and become wider."""
     cursor.execute(f"UPDATE shapes SET size = size + 1, version = DEFAULT WHERE {_some('shapes', rng, 'id', 3)}")
     cursor.execute("INSERT INTO shapes (id, size) VALUES (nextval('ids'), %s)", [rng.randint(1, 10**6)])
-    if rng.random() > 0.1:
+    if rng.random() > 0.03:
         return
     cursor.execute(
         "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "

@@ -23,6 +23,9 @@ ROUNDS_A_STAGE = 25
 START_SECONDS = 180.0
 END_SECONDS = 180.0
 
+NOT_BEGUN = "before anything struck"
+"""How it is told that a promise was broken while the stage was set."""
+
 Say = Callable[[str], None]
 
 
@@ -132,7 +135,10 @@ def _play(stage: Stage, fault: Fault, rng: Random, rounds: range, result: Result
     """Strike in each round, wait until the line has recovered, and let it come to its end."""
     if not fault.setting.quiet:
         stage.load.start()
-    _begin(stage)
+    try:
+        _begin(stage)
+    except Broken as broken:
+        raise Broken(f"{NOT_BEGUN}: {broken}") from None
     for number in rounds:
         stage.begin_round(number)
         fault.strike(stage, rng)
@@ -181,7 +187,7 @@ def _judge(stage: Stage, result: Result) -> None:
     for copy in stage.copies:
         if copy.running:
             copy.stop()
-    verdict = stage.line.verdict()
+    verdict = stage.line.verdict(gap=stage.setting.gap)
     result.events += verdict.streamed + verdict.read
     for kind, found in verdict.faults.items():
         result.counts[kind] = result.counts.get(kind, 0) + len(found)

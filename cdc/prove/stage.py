@@ -6,20 +6,23 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, TypeVar
 
 import psycopg
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from cdc import failpoints
+from cdc.demo.broker import clear
 from cdc.prove.bridge import Bridge
 from cdc.prove.fault import Setting
 from cdc.prove.line import Line
 from cdc.prove.load import Load
-from cdc.prove.servers import Servers
+from cdc.prove.servers import GivenKafka, Servers
 from cdc.prove.waiting import eventually
 from cdc.testing.databases import Database, fresh_database
 from cdc.testing.servers import Broker, PostgresServer
@@ -87,6 +90,8 @@ class Stage:
         source = enter(setting.source()) if setting.source else servers.postgres()
         target = enter(setting.target()) if setting.target else servers.postgres()
         kafka: Broker = enter(setting.kafka()) if setting.kafka else servers.kafka()
+        if setting.kafka is None:
+            self.ending.callback(self._clear, kafka)
         self.line = Line(
             enter(fresh_database(source, self.name.replace("-", "_"))),
             enter(fresh_database(target, self.name.replace("-", "_") + "_service")),
@@ -107,6 +112,18 @@ class Stage:
         self._parts: dict[type, object] = {}
         setting.prepare(self)
         self.bridge = self.another()
+
+    def _clear(self, kafka: Broker) -> None:
+        """Hundreds of stages would be too much for one broker; a Kafka that was given is left as it was."""
+        if isinstance(kafka, GivenKafka):
+            clear(kafka.bootstrap_servers, self.name, self.note)
+        else:
+            admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 0})
+            with suppress(KafkaException):
+                known = admin.list_topics(timeout=30).topics
+                own = [topic for topic in known if topic.startswith(f"{self.name}.")]
+                for deletion in admin.delete_topics(own).values() if own else ():
+                    deletion.exception(30)
 
     @property
     def source(self) -> Database:

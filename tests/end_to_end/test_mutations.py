@@ -14,7 +14,7 @@ import pytest
 
 from cdc.prove.fault import Fault
 from cdc.prove.faults import ALL
-from cdc.prove.prover import Result, prove
+from cdc.prove.prover import NOT_BEGUN, Result, prove
 from cdc.prove.servers import Servers
 from cdc.prove.stage import Extent, Stage
 
@@ -108,6 +108,7 @@ def test_the_prover_finds(name: str, servers: Servers, tmp_path: Path, capsys: p
     with capsys.disabled():
         print(f"\n  {name}: {', '.join(found_by(result)) or 'NOT FOUND'}, {result.seconds:.0f} s")
     assert not result.held
+    assert not any(what.startswith(NOT_BEGUN) for what in result.broken), result.broken
 
 
 def copy_with(defect: Defect, folder: Path) -> None:

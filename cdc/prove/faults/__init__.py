@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdc.prove.fault import Fault
-from cdc.prove.faults import cluster, data, failpoints, machine, network, processes, servers
+from cdc.prove.faults import cluster, data, failpoints, gaps, machine, network, processes, servers
 
 ALL: tuple[Fault, ...] = (
     *processes.FAULTS,
@@ -13,5 +13,6 @@ ALL: tuple[Fault, ...] = (
     *network.FAULTS,
     *machine.FAULTS,
     *data.FAULTS,
+    *gaps.FAULTS,
 )
 """In the order of the table."""

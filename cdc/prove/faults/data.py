@@ -16,6 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 from psycopg import sql
 
+from cdc import failpoints
 from cdc.prove.fault import Fault, Setting, own_postgres
 from cdc.prove.faults.processes import kill_worker
 from cdc.prove.observed import messages
@@ -26,6 +27,9 @@ from cdc.testing.servers import PostgresServer
 
 SMALL = 40_000
 """Bytes of the largest event that the topic takes at first."""
+
+AT_DEAD_LETTERS = tuple(name for name in failpoints.SINK if name.endswith(("put_aside", "settled")))
+"""Where the sink is killed when it puts a row aside, and when that is tried again."""
 
 MEBIBYTE = 1024 * 1024
 RETAINED_LIMIT = 32 * MEBIBYTE
@@ -60,21 +64,32 @@ def exceed_topic(stage: Stage, rng: Random) -> None:
 
 
 def dead_letters(stage: Stage) -> None:
-    stage.yaml["sinks"]["copy"]["on_refused"] = "dead_letter"
+    stage.yaml["sinks"]["copy"] |= {"on_refused": "dead_letter", "after_dead_letter": "wait"}
 
 
 def poison_aside(stage: Stage, rng: Random) -> None:
-    """The target refuses a row: it is put aside, the others go on; corrected at the source, it comes."""
+    """The target refuses a row: it is put aside, the others go on; allowed and retried, it comes."""
+    failpoint = AT_DEAD_LETTERS[stage.round % len(AT_DEAD_LETTERS)]
+    if failpoint.endswith("put_aside"):
+        stage.arm(failpoint)
     number = _poison(stage)
     topic = f"{stage.name}.cdc.dead-letters"
 
     def put_aside() -> bool:
-        return sum(1 for _ in messages(stage.kafka.bootstrap_servers, [topic])) > stage.round
+        letters = [message.value() for message in messages(stage.kafka.bootstrap_servers, [topic])]
+        return any(letter is not None and f'"id":{number},'.encode() in letter for letter in letters)
 
     eventually(put_aside, 180, "the row is on the topic of dead letters")
     mark = stage.mark()
     eventually(lambda: stage.arrived(mark), 180, "other rows go on")
     _cure(stage, number)
+    if not failpoint.endswith("put_aside"):
+        stage.arm(failpoint)
+    retried = stage.bridge.cdc("dead-letters", "retry", "--all")
+    if retried.returncode:
+        raise Broken(f"cdc dead-letters retry: {retried.stderr}")
+    eventually(lambda: not stage.armed(failpoint), 180, f"failpoint {failpoint} is reached")
+    stage.note(f"killed at {failpoint}")
 
 
 def poison_stops(stage: Stage, rng: Random) -> None:
@@ -211,10 +226,11 @@ FAULTS = (
     ),
     Fault(
         "poison-row",
-        "the target refuses a row: put aside as a dead letter, corrected later",
+        "the target refuses a row: put aside as a dead letter, later retried; the sink is killed at each step of it",
         poison_aside,
         setting=Setting(prepare=dead_letters),
-        most=5,
+        rounds=len(AT_DEAD_LETTERS),
+        most=len(AT_DEAD_LETTERS),
     ),
     Fault(
         "poison-row-stops",

@@ -25,10 +25,13 @@ AT_STOP = ("sink.before_release",)
 ONCE = (*failpoints.SNAPSHOT, "sink.after_table_made")
 """What is done before the first event only."""
 
+ELSEWHERE = tuple(name for name in failpoints.SINK if name.endswith(("put_aside", "settled", "rebuild")))
+"""At dead letters (`cdc.prove.faults.data`) and heals (`cdc.prove.faults.gaps`)."""
+
 RUNNING = tuple(
     name
     for name in failpoints.PUBLISHER + failpoints.STREAM + failpoints.SINK
-    if name not in (*AT_START, *AT_STOP, *ONCE)
+    if name not in (*AT_START, *AT_STOP, *ONCE, *ELSEWHERE)
 )
 """What is done again and again."""
 

@@ -1,0 +1,70 @@
+"""Changes that can no longer be read: told loudly, mended on command, and the mending killed too. Touches servers."""
+
+from __future__ import annotations
+
+from random import Random
+
+from cdc import failpoints
+from cdc.prove.fault import Fault, Setting
+from cdc.prove.stage import Stage
+from cdc.prove.waiting import Broken, eventually
+
+GAP = 3
+"""Exit code of `cdc heal` when it shows a gap and does not mend it."""
+
+
+def lose_slot(stage: Stage, rng: Random) -> None:
+    """The slot is dropped while the bridge is away and rows change: state `gap`; healed, killed at each step of it."""
+    failpoint = failpoints.HEAL[stage.round % len(failpoints.HEAL)]
+    stage.bridge.stop()
+    with stage.source.connect() as connection:
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+            "WHERE plugin = 'pgoutput' AND database = current_database()"
+        )
+        # At least one row that nobody tells of any more, and one that goes unseen.
+        connection.execute("UPDATE vault SET version = DEFAULT WHERE id = 1")
+        connection.execute("DELETE FROM items WHERE id = (SELECT min(id) FROM items)")
+    stage.bridge.start()
+    eventually(lambda: stage.bridge.state() == "gap", 180, "the connector is in state gap")
+    plan = stage.bridge.cdc("heal", "source", "--listen", _address(stage))
+    if plan.returncode != GAP:
+        raise Broken(f"cdc heal shows no gap (exit code {plan.returncode}): {plan.stdout}{plan.stderr}")
+    stage.arm(failpoint)
+    _until_healed(stage, failpoint, "source")
+    stage.note(f"killed at {failpoint}")
+
+
+def _until_healed(stage: Stage, failpoint: str, name: str) -> None:
+    """Heal; the command, or the worker that does it, is killed in the middle, and then it is asked for again."""
+
+    def killed() -> bool:
+        stage.bridge.cdc("heal", name, "--yes", "--listen", _address(stage), seconds=300)
+        return not stage.armed(failpoint)
+
+    eventually(killed, 300, f"failpoint {failpoint} is reached")
+    stage.struck()
+
+    def healed() -> bool:
+        if stage.bridge.state() == "gap":
+            stage.bridge.cdc("heal", name, "--yes", "--listen", _address(stage), seconds=300)
+        return stage.bridge.state() == "streaming" and not stage.bridge.connector().get("healing")
+
+    eventually(healed, 300, "the connector streams again")
+
+
+def _address(stage: Stage) -> str:
+    return stage.bridge.address().removeprefix("http://")
+
+
+FAULTS = (
+    Fault(
+        "slot-dropped",
+        "the slot is dropped while rows change; `cdc heal` mends it by difference, killed at each step",
+        lose_slot,
+        setting=Setting(gap=True),
+        rounds=len(failpoints.HEAL),
+        most=len(failpoints.HEAL) * 2,
+        patience=180,
+    ),
+)
