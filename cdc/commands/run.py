@@ -60,7 +60,8 @@ def run(names: Names = None, config: Config = None, listen: Listen = None) -> No
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stop())
     # On a terminal it means that the terminal is gone.
-    signal.signal(signal.SIGHUP, lambda *_: supervisor.stop() if sys.stdin.isatty() else reloading.ask())
+    on_terminal = sys.stdin is not None and sys.stdin.isatty()
+    signal.signal(signal.SIGHUP, lambda *_: supervisor.stop() if on_terminal else reloading.ask())
     log.info("bridge started", name=settings.name, workers=len(tasks), status=f"{server.url}/status")
     reloading.start()
     try:

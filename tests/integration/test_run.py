@@ -136,7 +136,9 @@ class Bridge:
         command = [sys.executable, "-m", "cdc.cli", "run", "--listen", "127.0.0.1:0", *arguments]
         with (
             self.log.open("wb") as log,
-            subprocess.Popen(command, cwd=self.folder, env=self.environment, stderr=log) as process,
+            subprocess.Popen(
+                command, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL, stderr=log
+            ) as process,
         ):
             try:
                 yield process
@@ -164,7 +166,7 @@ class Bridge:
         return shown["state"] == "streaming" and shown["pid"] != pid
 
 
-def eventually(fact: Callable[[], Any], seconds: float = 30.0) -> Any:
+def eventually(fact: Callable[[], Any], seconds: float = 60.0) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := fact()):
         assert time.monotonic() < deadline, "it did not come true"
@@ -303,6 +305,15 @@ def test_a_wrong_yaml_changes_nothing_not_even_for_a_worker_that_is_started_agai
         assert "cdc.yaml:1" in told["problems"][0]
         os.kill(pid, signal.SIGKILL)
         eventually(lambda: bridge.running_anew("one", pid))
+
+
+def test_sighup_loads_what_did_not_change_too(bridge: Bridge) -> None:
+    bridge.settings(one={})
+    with bridge.run() as process:
+        eventually(lambda: bridge.states() == {"one": "streaming"})
+        process.send_signal(signal.SIGHUP)
+        eventually(lambda: "settings are as before" in [event["event"] for event in bridge.events()])
+        assert process.poll() is None
 
 
 def test_a_restart_over_http_starts_one_in_a_gap_anew(bridge: Bridge) -> None:
