@@ -143,6 +143,16 @@ def nothing_matches(settings: Settings, connector: str, table: str, existing: It
     return settings.problem(path, f"no table has {what}", _nearest(table, existing, "tables there"))
 
 
+def truncates_on_compacted(settings: Settings, connector: str, entry: str, table: str, topic: str) -> Problem | None:
+    """The problem of truncates, whose markers have no key, on a compacted topic; arguments as for the next."""
+    if "compact" not in (settings.topic(topic).cleanup_policy or ""):
+        return None
+    path: Path = ("connectors", connector, "tables", entry)
+    message = f"truncates of table {table} are to be published, but its topic {topic} is compacted"
+    suggestion = f'truncates: skip, or topics: {{"{topic}": {{cleanup_policy: delete}}}}'
+    return settings.problem(path, message, suggestion)
+
+
 def keyless_on_compacted(settings: Settings, connector: str, entry: str, table: str, topic: str) -> Problem | None:
     """The problem of a table without key whose topic is compacted; None if its topic is not.
 

@@ -50,6 +50,7 @@ class Transaction:
             `first_in_data_collection`, `last_in_data_collection`, `last`.
         now_ns: when it is processed, ns since the Unix epoch.
         timestamp_ms: of the records; 0 lets the broker choose.
+        generation: how often a heal made positions begin anew.
     """
 
     commit_lsn: int
@@ -59,6 +60,7 @@ class Transaction:
     snapshot: str
     now_ns: int
     timestamp_ms: int
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,29 @@ def text(value: str) -> bytes:
     return orjson.dumps(value)
 
 
+def position_prefix(commit_lsn: int, generation: int) -> str:
+    """What `cdc.pos` begins with; the ordinal follows.
+
+    Args:
+        commit_lsn: of the transaction, or the LSN as of which a snapshot was read.
+        generation: 0, and one more with each heal. `g` sorts behind all digits of an LSN, so that
+            what comes with a heal is newer, as text, than all that came before, whatever the LSNs.
+    """
+    lsn = f"{commit_lsn >> 32:08X}/{commit_lsn & 0xFFFFFFFF:08X}/"
+    return f"g{generation:02d}.{lsn}" if generation else lsn
+
+
+def generation_of(position: str) -> int:
+    """The generation that a position is of. Raises: ValueError: not a position."""
+    return int(position[1:].partition(".")[0]) if position.startswith("g") else 0
+
+
 def envelope(source: SourceInfo, schema: str, table: str, transaction: Transaction, with_cdc: bool) -> Envelope:
     """The parts of an envelope behind `before` and `after`."""
     commit_us = transaction.commit_time_us
     last = b'\\"%d\\"' % transaction.last_commit_lsn if transaction.last_commit_lsn else b"null"
     now_ns = transaction.now_ns
-    position = b"%08X/%08X/" % (transaction.commit_lsn >> 32, transaction.commit_lsn & 0xFFFFFFFF)
+    position = position_prefix(transaction.commit_lsn, transaction.generation).encode()
     return Envelope(
         before_lsn=b',"source":{"version":%b,"connector":%b,"name":%b,"ts_ms":%d,"snapshot":%b,"db":%b,"sequence":"[%b,\\"'
         % (

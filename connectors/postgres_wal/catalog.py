@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import psycopg
 from psycopg import sql
 
+from cdc.connections import WatchedConnection
 from cdc.errors import SourceError, SourceUnavailable
 from cdc.patterns import most_specific
 
@@ -69,7 +70,7 @@ def connect(conninfo: str, subject: str) -> Session:
     Raises: SourceUnavailable, SourceError.
     """
     try:
-        connection = psycopg.connect(conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
+        connection = WatchedConnection.connect(conninfo, autocommit=True, connect_timeout=CONNECT_SECONDS)
     except psycopg.OperationalError as error:
         raise connection_error(subject, str(error)) from error
     with reading(subject):
@@ -115,6 +116,17 @@ JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
 WHERE i.indisprimary AND i.indrelid = ANY (%s) AND k.place <= i.indnkeyatts
 GROUP BY i.indrelid
 """
+
+
+def matching(connection: Session, wanted: Mapping[str, TableOptions], subject: str) -> dict[str, int]:
+    """Full name → OID of the tables that the names and patterns of `tables:` match; cheap."""
+    with reading(subject):
+        rows = connection.execute(TABLES_QUERY).fetchall()
+    return {
+        f"{schema}.{name}": oid
+        for oid, schema, name, _, _ in rows
+        if most_specific(wanted, f"{schema}.{name}") is not None
+    }
 
 
 def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], subject: str) -> list[Table]:
@@ -204,13 +216,14 @@ FROM pg_publication p WHERE p.pubname = %s
 
 PUBLISHED_QUERY = """
 SELECT n.nspname, c.relname, concat_ws('/', c.oid, coalesce(r.oid, 0), md5(concat_ws('|', r.prqual, r.prattrs)))
-FROM pg_publication_tables t
-JOIN pg_namespace n ON n.nspname = t.schemaname
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.tablename
-JOIN pg_publication p ON p.pubname = t.pubname
+FROM pg_publication p
+CROSS JOIN pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
-WHERE t.pubname = %s
+WHERE p.pubname = %s AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+  AND (r.oid IS NOT NULL OR p.puballtables
+       OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = n.oid))
 """
+"""Not the view pg_publication_tables: that opens the tables, and waits for whoever has locked one."""
 
 
 def find_publication(connection: Session, name: str, subject: str) -> Publication | None:

@@ -5,32 +5,36 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import structlog
 
 from cdc import names
-from cdc.config.consistency import nothing_matches
 from cdc.connector import Stopped
 from cdc.databases import conninfo
-from cdc.errors import ConfigError, Gap
-from cdc.event import Batch
-from cdc.formats.debezium_json import Transaction
+from cdc.errors import Gap, Refused
+from cdc.event import Batch, Record
+from cdc.failpoints import reach
+from cdc.patterns import matching
 from cdc.position import Position
 from cdc.settings import Settings
 
 from . import catalog, slot
+from .capture import Capture
 from .ledger import Ledger
 from .pgoutput import position_text
-from .position import Origin, WalPosition, from_stored, intent, is_intent
+from .position import Origin, WalPosition, from_stored, healing, intent, is_healing, is_intent
 from .reader import Reader
 from .replication import ReplicationConnection, ReplicationError
+from .retention import Retention
 from .settings import PostgresWalSettings
-from .snapshot import SnapshotReader, SnapshotTable
+from .snapshot import SnapshotReader, SnapshotTable, Turn
+from .snapshots import Opened, Snapshots
 from .tables import Planner
 from .transactions import Transactions
 from .types import SESSION_SETTINGS
@@ -46,24 +50,14 @@ IDLE_TIMEOUT = "120s"
 
 RATE_SECONDS = 10.0
 
+ROWS_PER_TURN = 2000
+"""Rows of a snapshot taken from one of its readers before the others have their turn."""
 
-@dataclass(slots=True)
-class Source:
-    """The source as it was found at the start.
+LAST_ORDINAL = 9_999_999_999
+"""Sorts behind every row of a transaction."""
 
-    Args:
-        session: for catalog queries; the reader's thread has it while it runs.
-        system: which cluster, timeline and LSN.
-        tables: what is captured.
-        planner: plans relations.
-        publication: what is streamed; None until it was made or found.
-    """
-
-    session: catalog.Session
-    system: slot.System
-    tables: list[catalog.Table]
-    planner: Planner
-    publication: catalog.Publication | None = None
+ANSWER_SECONDS = 10.0
+"""How long a command may take to be stored before that is said to be still to come."""
 
 
 class PostgresWalConnector:
@@ -86,10 +80,15 @@ class PostgresWalConnector:
         self._stopping = False
         self._state = "starting"
         self._connection: ReplicationConnection | None = None
-        self._found: Source | None = None
+        self._system: slot.System | None = None
+        self._found: Capture | None = None
         self._stored: Position | None = None
+        self._stored_revision = 0
         self._ledger = Ledger()
         self._reader: Reader | None = None
+        self._healing = False
+        self._retention = Retention(section.retained_wal, self._slot, name)
+        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._status: dict[str, Any] = {}
         self._published: deque[tuple[float, int]] = deque()
         self._events = 0
@@ -108,62 +107,124 @@ class PostgresWalConnector:
                 connection.wait(LOCK_SECONDS, readable=False)
                 self._check_stop()
             self._state = "starting"
+            reach("stream.after_lock")
             yield
         finally:
             self._close()
 
     def start(self, stored: Position | None) -> None:
-        self._found = source = self._look()
-        found = slot.find_slot(source.session, self._slot, self._subject)
+        if stored is not None and not is_intent(stored):
+            self._ledger = Ledger(stored.ledger if not is_healing(stored) else None)
+            self._stored_revision = self._ledger.revision
+        self._found = capture = self._look()
+        found = slot.find_slot(capture.session, self._slot, self._subject)
+        self._stored = stored
+        self._healing = self._ledger.healing or (stored is not None and is_healing(stored))
+        if stored is not None and is_healing(stored):
+            return
         if stored is None or is_intent(stored):
             ours = stored is not None and stored == self._intent()
             if found is not None and not ours:
                 raise Gap(
                     f"{self._subject}: replication slot {self._slot} exists, but no position is stored on "
-                    f"{names.offsets_topic(self._settings.name)}: what it was read up to is not known",
-                    hint="if nobody needs it, drop the slot to begin again: "
-                    f"SELECT pg_drop_replication_slot('{self._slot}');",
+                    f"{names.offsets_topic(self._settings.name)}: what it was read up to is not known"
                 )
             self._stored = stored if ours else None
             return
-        self._stored = stored
         self._status["position"] = stored.order
-        self._ledger = Ledger(stored.ledger)
+        if self._ledger.healing:
+            # What was compared before is not known any more.
+            for table in self._ledger.unfinished():
+                self._ledger.start_over(table)
         if self._finished():
             return
         position = from_stored(stored)
-        slot.check_timeline(self._replication, source.system, position, self._subject)
-        slot.check_slot(found, self._slot, position, source.system.flushed, self._subject)
-        self._check_publication(position.origin.publication_oid)
+        slot.check_timeline(self._replication, self._identified, position, self._subject)
+        slot.check_slot(found, self._slot, position, self._identified.flushed, self._subject)
+        capture.check(position.origin.publication_oid)
 
     def batches(self) -> Iterator[Batch]:
         if self._finished():
             return
-        if self._stored is None or is_intent(self._stored):
-            if self._stored is None:
+        stored = self._stored
+        opened: Opened | None = None
+        if stored is None or is_intent(stored) or is_healing(stored):
+            if stored is None:
                 # Stored before the slot is made: a slot found with it alone is our own unfinished start.
-                yield Batch([], self._intent())
-            start, snapshot = self._first_start()
-            yield Batch([], start.stored(self._ledger.as_json()))
+                yield from self._given([Batch([], self._intent())])
+            start, opened = self._first_start()
         else:
-            start, snapshot = from_stored(self._stored), None
-            start = start.at(self._publish())
-            if self._revise_ledger():
-                yield Batch([], start.stored(self._ledger.as_json()))
-        self._start_reader(start, snapshot)
-        reader = self._reader
-        assert reader is not None
-        while (batch := reader.mailbox.take()) is not None:
-            self._published.append((time.monotonic(), len(batch.records)))
-            self._events += len(batch.records)
-            yield batch
+            start = from_stored(stored)
+            start = start.at(self._origin(start.origin.generation))
+            self._capture.revise()
+        reader = self._start_reader(start, opened)
+        yield from self._given(iter(reader.mailbox.take, None))
         if self._finished():
             self._drop_finished_slot()
 
+    def _given(self, batches: Iterable[Batch | None]) -> Iterator[Batch]:
+        """The batches, and when each was given away: that tells whether Kafka takes them."""
+        for batch in batches:
+            assert batch is not None
+            now = time.monotonic()
+            self._published.append((now, len(batch.records)))
+            self._events += len(batch.records)
+            self._retention.publishing_since = now
+            yield batch
+            self._retention.publishing_since = None
+
     def confirm(self, position: Position) -> None:
+        reach("stream.before_confirm")
+        self._stored = position
+        if position.ledger is not None:
+            self._stored_revision = position.ledger["revision"]
+            self._healing = position.ledger["healing"]
         if self._reader is not None and not is_intent(position):
             self._reader.confirmed = from_stored(position).end_lsn
         self._status["position"] = position.order or None
+        reach("stream.after_confirm")
+
+    def healing(self) -> bool:
+        return self._healing
+
+    def heal_position(self, stored: Position | None) -> Position:
+        return healing(stored)
+
+    def gone(self, topic: str, keys: Sequence[bytes]) -> list[Record]:
+        assert self._reader is not None
+        table, transaction = self._reader.snapshots.read_from(topic)
+        # Behind all that was committed before the rows, and before the rows: one may have come from another partition.
+        before = replace(transaction, commit_lsn=transaction.commit_lsn - 1)
+        records: list[Record] = []
+        table.planned.encoder.begin(before)
+        table.planned.encoder.gone(keys, LAST_ORDINAL, records)
+        return records
+
+    def ask(self, action: str, tables: Sequence[str]) -> str:
+        reader = self._reader
+        if reader is None:
+            raise Refused(f"{self._subject} is {self._state}: it takes commands once it streams")
+        answer: Future[str] = Future()
+
+        def obey() -> None:
+            try:
+                answer.set_result(self._obey(action, tables))
+            except Refused as refusal:
+                answer.set_exception(refusal)
+
+        self._commands.put(obey)
+        reader.wake()
+        try:
+            said = answer.result(ANSWER_SECONDS)
+        except TimeoutError:
+            raise Refused(f"{self._subject} does not answer; ask again") from None
+        wanted = self._ledger.revision
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._stored_revision < wanted:
+            if time.monotonic() > deadline:
+                return f"{said} (not stored yet: it is lost if the connector ends before Kafka answers)"
+            time.sleep(0.02)
+        return said
 
     def stop(self) -> None:
         self._stopping = True
@@ -174,7 +235,6 @@ class PostgresWalConnector:
 
     def status(self) -> dict[str, Any]:
         reader = self._reader
-        snapshot = reader.snapshot if reader is not None else None
         status = {
             "state": self._state,
             "slot": self._slot,
@@ -186,193 +246,218 @@ class PostgresWalConnector:
             **self._status,
             "rate": self._rate(),
             "events": self._events,
-            "snapshot": snapshot.progress.as_json() if snapshot is not None else None,
+            "snapshot": None,
         }
-        if reader is not None and snapshot is None:
+        if reader is not None:
             status["lag_seconds"] = reader.lag_seconds()
             status["lag_bytes"] = max(0, reader.server_lsn - reader.confirmed)
+            status["snapshot"] = snapshot = reader.snapshots.as_json()
+            if snapshot is None and self._ledger.revision > self._stored_revision:
+                status["snapshot"] = {"percent": 100.0, "waiting_for": "Kafka", "paused": False}
+            status["state"] = "snapshotting" if snapshot is not None and not snapshot["paused"] else "streaming"
+            status["healing"] = self._healing
+            status["refused_tables"] = dict(self._capture.refused)
         return status
 
-    def _look(self) -> Source:
+    def _look(self) -> Capture:
         """Connect to the catalog; what is captured, and whether the server can be read from."""
-        section = self._section
         session = catalog.connect(self._conninfo(), self._subject)
         try:
             slot.check_server(session, self._subject)
             with catalog.reading(self._subject):
                 session.execute(f"SET statement_timeout = '{QUERY_SECONDS}s'")
-            tables = catalog.captured_tables(session, section.tables, self._subject)
-            self._check_matched(session, tables)
-            planner = Planner(self._settings, self._name, section, session, self._subject)
-            planner.plan_all(tables)  # wrong settings are told before anything is made
-            return Source(session, slot.identify(self._replication), tables, planner)
+            self._system = slot.identify(self._replication)
+            return Capture(
+                self._settings, self._name, self._section, session, self._publication, self._ledger, self._subject
+            )
         except BaseException:
             session.close()
             raise
 
-    def _first_start(self) -> tuple[WalPosition, SnapshotReader | None]:
+    def _first_start(self) -> tuple[WalPosition, Opened | None]:
         """Publication, slot and the readers of its exported snapshot, in this order."""
-        connection, section, source = self._replication, self._section, self._source
-        if slot.find_slot(source.session, self._slot, self._subject) is not None:
+        connection, capture = self._replication, self._capture
+        if slot.find_slot(capture.session, self._slot, self._subject) is not None:
             slot.drop_slot(connection, self._slot, each_second=self._check_stop)
-        origin = self._publish()
+        generation = self._stored.state.get("generation", 0) if self._stored is not None else 0
+        origin = self._origin(generation)
+        if self._healing:
+            self._ledger.heal(capture.names)
+        else:
+            capture.revise()
+        reach("snapshot.before_slot")
         lsn, exported = slot.create_slot(
-            connection, source.session, self._slot, self._subject, each_second=self._check_stop
+            connection, capture.session, self._slot, self._subject, each_second=self._check_stop
         )
+        reach("snapshot.after_slot")
         start = WalPosition(origin, lsn, 0, whole=False, end_lsn=lsn)
-        wanted = {table.full_name for table in source.tables}
-        snapshot = None if section.snapshot == "never" else self._open_snapshot(exported, wanted)
-        self._ledger.mark(wanted, "done" if snapshot is None else "pending", self._published_by)
-        return start, snapshot
+        wanted = self._ledger.unfinished()
+        return start, Opened(lsn, self._import(exported, wanted)) if wanted else None
 
-    def _intent(self) -> Position:
-        return intent(self._source.system.identifier, self._slot)
-
-    def _finished(self) -> bool:
-        """`snapshot: only`, and every table's rows are published."""
-        return self._section.snapshot == "only" and bool(self._ledger.done()) and not self._unfinished()
-
-    def _revise_ledger(self) -> bool:
-        """Bring it in line with what is captured now; whether that changed it."""
-        captured = {table.full_name for table in self._source.tables}
-        changed = self._ledger.keep(captured)
-        if self._section.snapshot == "never" and captured - self._ledger.done():
-            self._ledger.mark(captured - self._ledger.done(), "done", self._published_by)
-            changed = True
-        return changed
-
-    def _drop_finished_slot(self) -> None:
-        """Nothing is read from it any more; it would only hold back WAL."""
-        self._replication.close()
-        slot.drop_free_slot(self._source.session, self._slot, self._subject)
-
-    def _publish(self) -> Origin:
-        """Make the publication, or add tables to it; says what positions belong to from now on."""
-        source = self._source
-        publication = slot.ensure_publication(
-            source.session, self._publication, source.tables, self._subject, create=self._section.create
-        )
-        source.publication = publication
-        system = source.system
-        return Origin(system.identifier, system.timeline, self._slot, self._publication, publication.oid)
-
-    def _start_reader(self, start: WalPosition, snapshot: SnapshotReader | None) -> None:
-        connection, source = self._replication, self._source
-        transactions = Transactions(
-            start, source.planner.plan, self._section.batch, names.schemas_topic(self._settings.name)
-        )
-        self._reader = reader = Reader(
-            connection,
-            source.session,
-            transactions,
-            batch=self._section.batch,
-            idle_interval=self._section.idle_interval,
-            session_timeout=self._section.session_timeout,
-            each_tick=self._tick,
-            subject=self._subject,
-        )
-        try:
-            slot.start_replication(connection, self._slot, start.end_lsn, self._publication)
-        except ReplicationError as error:
-            raise slot.lost(error, self._slot, start, self._subject) from error
-        self._tick()
-        self._log.info("replication started", slot=self._slot, position=position_text(start.commit_lsn, start.ordinal))
-        lsn = start.end_lsn
-        unfinished = self._unfinished()
-        if snapshot is None and unfinished:
-            lsn, snapshot = self._later_snapshot(unfinished, reader)
-        self._state = "streaming" if snapshot is None else "snapshotting"
-        reader.start(partial(self._read, reader, snapshot, lsn))
-        if self._stopping:
-            reader.stop()
-
-    def _read(self, reader: Reader, snapshot: SnapshotReader | None, lsn: int) -> None:
-        """The reader thread's work: up to the snapshot, the snapshot, and on from there."""
-        if snapshot is not None:
-            reader.transactions.hold(lsn)
-            reader.stream()
-            now = time.time_ns()
-            transaction = Transaction(
-                commit_lsn=lsn,
-                commit_time_us=now // 1000,
-                xid=0,
-                last_commit_lsn=0,
-                snapshot="true",
-                now_ns=now,
-                timestamp_ms=now // 1_000_000,
-            )
-            reader.read_snapshot(snapshot, self._table_done, transaction)
-            self._state = "streaming"
-        if self._section.snapshot != "only":
-            reader.stream()
-
-    def _later_snapshot(self, tables: Set[str], reader: Reader) -> tuple[int, SnapshotReader]:
-        """A new snapshot for tables that the first one did not finish, or that came later.
-
-        The stream is held meanwhile: it goes on up to the new snapshot's LSN, and no further
-        until those rows are published.
-        """
+    def _open_later(self, wanted: Set[str]) -> Opened:
+        """A snapshot beside the stream, in a thread of its own."""
+        session = catalog.connect(self._conninfo(), self._subject)
         exporter = self._connect_replication()
         try:
             # A name of its own each time: the server may still be making a killed copy's.
             name = f"{self._slot[:46]}_snapshot_{secrets.token_hex(3)}"
+            reach("snapshot.before_slot")
             lsn, exported = slot.create_slot(
-                exporter, self._source.session, name, self._subject, temporary=True, each_second=reader.wait_each_second
+                exporter, session, name, self._subject, temporary=True, each_second=self._check_stop
             )
-            return lsn, self._open_snapshot(exported, tables)
+            reach("snapshot.after_slot")
+            return Opened(lsn, self._import(exported, wanted))
         finally:
             exporter.close()
+            session.close()
 
-    def _open_snapshot(self, exported: str, wanted: Set[str]) -> SnapshotReader:
+    def _import(self, exported: str, wanted: Set[str]) -> SnapshotReader:
         def describe(session: catalog.Session) -> list[SnapshotTable]:
             # Once more, as the snapshot sees them: making the slot may have taken hours.
             found = catalog.captured_tables(session, self._section.tables, self._subject)
             tables = [table for table in found if table.full_name in wanted]
-            planned = self._source.planner.plan_all(tables)
-            return [SnapshotTable(one, table) for one, table in zip(planned, tables, strict=True)]
+            planner = Planner(self._settings, self._name, self._section, session, self._subject)
+            return [
+                SnapshotTable(
+                    planned,
+                    table,
+                    self._ledger.heaps(table.full_name) if planned.by_key else {},
+                    where=None if self._healing else table.options.snapshot_where,
+                )
+                for planned, table in zip(planner.plan_all(tables), tables, strict=True)
+            ]
 
-        readers = self._section.snapshot_readers
-        snapshot = SnapshotReader(self._conninfo(), exported, describe, readers, self._subject)
-        self._log.info("snapshot begins", tables=len(snapshot.tables), readers=readers)
-        return snapshot
+        reach("snapshot.before_import")
+        reader = SnapshotReader(
+            self._conninfo(),
+            exported,
+            describe,
+            readers=self._section.snapshot_readers,
+            range_blocks=max(1, self._section.snapshot_range // 8192),
+            subject=self._subject,
+        )
+        reach("snapshot.after_import")
+        return reader
 
-    def _unfinished(self) -> set[str]:
-        """Tables whose rows are not all published: the snapshot was cut short, or they are new."""
-        if self._section.snapshot == "never":
-            return set()
-        return {table.full_name for table in self._source.tables} - self._ledger.done()
+    def _intent(self) -> Position:
+        return intent(self._identified.identifier, self._slot)
 
-    def _table_done(self, table: SnapshotTable) -> Mapping[str, Any]:
-        self._ledger.mark({table.table.full_name}, "done", self._published_by)
-        return self._ledger.as_json()
+    def _finished(self) -> bool:
+        """`snapshot: only`, and every table's rows are published."""
+        return self._section.snapshot == "only" and self._capture.names <= self._ledger.done()
+
+    def _drop_finished_slot(self) -> None:
+        """Nothing is read from it any more; it would only hold back WAL."""
+        self._replication.close()
+        slot.drop_free_slot(self._capture.session, self._slot, self._subject)
+
+    def _origin(self, generation: int) -> Origin:
+        """Make the publication, or add tables to it; says what positions belong to from now on."""
+        publication = self._capture.publish()
+        system = self._identified
+        return Origin(system.identifier, system.timeline, self._slot, self._publication, publication.oid, generation)
+
+    def _start_reader(self, start: WalPosition, opened: Opened | None) -> Reader:
+        connection, capture, section = self._replication, self._capture, self._section
+        transactions = Transactions(
+            start, capture.planner.plan, section.batch, names.schemas_topic(self._settings.name)
+        )
+        snapshots = Snapshots(
+            self._ledger,
+            transactions,
+            open=self._open_later,
+            by_key=capture.by_key,
+            hold_all=section.snapshot == "only",
+            publication=lambda: capture.publication,
+            wake=connection.wake,
+            turn=Turn(min(ROWS_PER_TURN, section.batch.rows), section.batch.bytes // 8),
+            generation=start.origin.generation,
+        )
+        if opened is not None:
+            snapshots.begin_tracking({name for name in self._ledger.unfinished() if capture.by_key(name)})
+            snapshots.expect(opened)
+        reader = Reader(
+            connection,
+            capture.session,
+            transactions,
+            self._ledger,
+            snapshots,
+            batch=section.batch,
+            idle_interval=section.idle_interval,
+            session_timeout=section.session_timeout,
+            each_look=self._obey_all,
+            each_tick=self._tick,
+            ends_with_snapshot=section.snapshot == "only",
+            subject=self._subject,
+        )
+        reach("stream.before_start")
+        try:
+            slot.start_replication(connection, self._slot, start.end_lsn, self._publication)
+        except ReplicationError as error:
+            snapshots.close()
+            raise slot.lost(error, self._slot, start, self._subject) from error
+        reach("stream.after_start")
+        self._reader = reader
+        self._tick()
+        self._log.info("replication started", slot=self._slot, position=position_text(start.commit_lsn, start.ordinal))
+        reader.start()
+        if self._stopping:
+            reader.stop()
+        return reader
 
     def _tick(self) -> None:
         """Every idle interval, in the reader's thread: is the source still as it must be?"""
-        source = self._source
-        self._check_publication(self._published_by.oid)
-        found = slot.find_slot(source.session, self._slot, self._subject)
-        if found is not None:
-            self._status["retained_wal_bytes"] = found.retained_bytes
-            self._status["safe_wal_bytes"] = found.safe_bytes
-            self._status["wal_status"] = found.status
+        capture = self._capture
+        before = self._ledger.revision
+        capture.look()
+        if self._reader is not None:
+            if self._ledger.revision != before:
+                self._reader.snapshots.changed()
+            self._retention.held_for = self._reader.snapshots.held_for
+        self._status.update(self._retention.look(capture.session, self._replication.close))
 
-    def _check_publication(self, oid: int) -> None:
-        source = self._source
-        expected = {
-            (table.schema, table.name): published
-            for table in source.tables
-            if (published := self._ledger.published(table.full_name)) is not None
-        }
-        slot.check_publication(source.session, self._publication, oid, expected, self._subject)
+    def _obey_all(self) -> None:
+        while not self._commands.empty():
+            self._commands.get()()
 
-    def _check_matched(self, session: catalog.Session, tables: list[catalog.Table]) -> None:
-        wrong = catalog.unmatched(self._section.tables, tables)
-        if wrong:
-            existing = catalog.all_tables(session, self._subject)
-            raise ConfigError(
-                [nothing_matches(self._settings, self._name, entry, existing) for entry in wrong],
-                hint="names are schema.table, as psql shows them; a partition is captured through its parent",
+    def _obey(self, action: str, tables: Sequence[str]) -> str:
+        """A command, in the reader's thread. Raises: Refused."""
+        ledger = self._ledger
+        said = ""
+        if action == "snapshot":
+            said = self._repeat(tables)
+        elif action in ("pause", "resume"):
+            ledger.pause(action == "pause")
+            said = "snapshots are paused" if action == "pause" else "snapshots go on"
+        elif action == "cancel":
+            cancelled = ledger.again()
+            if not cancelled:
+                raise Refused(
+                    f"{self._subject}: no table is being read again",
+                    hint="rows that were never read are still wanted; pause them, or take the table out of `tables:`",
+                )
+            ledger.cancel()
+            said = f"not read again: {', '.join(sorted(cancelled))}"
+        else:
+            raise Refused(f"{self._subject}: there is no command {action}")
+        assert self._reader is not None
+        self._reader.snapshots.changed()
+        return said
+
+    def _repeat(self, wanted: Sequence[str]) -> str:
+        captured = self._capture.names
+        chosen = {name for name in captured if not wanted or list(matching(wanted, name))}
+        missing = [entry for entry in wanted if not any(list(matching([entry], name)) for name in captured)]
+        if missing:
+            raise Refused(
+                f"{self._subject} captures no table {', '.join(missing)}",
+                hint=f"it captures {', '.join(sorted(captured)[:20])}",
             )
+        busy = chosen & self._ledger.unfinished()
+        self._ledger.repeat(chosen - busy)
+        said = f"to be read again: {', '.join(sorted(chosen - busy))}" if chosen - busy else ""
+        also = f"being read already: {', '.join(sorted(busy))}" if busy else ""
+        return "; ".join(part for part in (said, also) if part)
 
     def _connect_replication(self) -> ReplicationConnection:
         info = conninfo(self._database, replication=True, application_name=self._application)
@@ -396,14 +481,14 @@ class PostgresWalConnector:
         return f"cdc {self._settings.name}.{self._name}"
 
     @property
-    def _published_by(self) -> catalog.Publication:
-        assert self._source.publication is not None, "_publish() comes first"
-        return self._source.publication
-
-    @property
-    def _source(self) -> Source:
+    def _capture(self) -> Capture:
         assert self._found is not None, "start() comes first"
         return self._found
+
+    @property
+    def _identified(self) -> slot.System:
+        assert self._system is not None, "start() comes first"
+        return self._system
 
     @property
     def _replication(self) -> ReplicationConnection:
@@ -421,9 +506,11 @@ class PostgresWalConnector:
         return round(sum(count for _, count in list(self._published)) / RATE_SECONDS, 1)
 
     def _close(self) -> None:
+        self._stopping = True  # whatever waits in a thread ends
         if self._reader is not None:
             self._reader.stop()
             self._reader.join()
+            self._reader.snapshots.close()
         if self._found is not None:
             self._found.session.close()
         if self._connection is not None:

@@ -5,7 +5,10 @@ length checked; only then is anything written. C types are in `encode_cy.pxd`.
 """
 
 from array import array
+from collections.abc import Sequence
 from typing import TypeAlias
+
+from orjson import dumps, loads
 
 from cdc import cython
 from cdc.errors import ProtocolError
@@ -212,6 +215,28 @@ class RowEncoder(TupleReader):
         self.row(src, 0, False)
         self.tail(self.snapshot_lsn, 0, READ, None, None, False)
         return self.emit(out, key, writer.take(), None)
+
+    def gone(self, keys: Sequence[bytes], ordinal: int, out: list[Record]) -> None:
+        """Append deletes and tombstones of rows that a snapshot does not have.
+
+        Args:
+            keys: event keys; the delete has nothing else of the row.
+            ordinal: of their position.
+            out: gets the records.
+        """
+        writer: ValueWriter = self.writer
+        for key in keys:
+            values = loads(key)
+            writer.reset()
+            writer.constant(b'{"before":')
+            members = [
+                self.names[place][1:] + (dumps(values[column.name]) if column.name in values else self.zeros[place])
+                for place, column in enumerate(self.plan.columns)
+            ]
+            writer.constant(b"{" + b",".join(members) + b"}")
+            writer.constant(b',"after":null')
+            self.tail(self.snapshot_lsn, ordinal, DELETED, None, None, False)
+            self.end_key(out, key, writer.take(), None)
 
     def truncate(self, lsn: cython.ulonglong, ordinal: cython.longlong, out: list[Record], partition: int) -> int:
         """Append the record that says that the table was emptied; returns the bytes appended."""

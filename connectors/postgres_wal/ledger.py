@@ -1,15 +1,34 @@
-"""Which tables' rows are all published, and how each table is published. Pure.
+"""Which tables' rows are published, and how each table is published. Pure.
 
 Stored beside the position, but only when it changes. A table is `pending` until the last row of
-its snapshot is published, then `done`; a done table whose publication changed is a gap.
+its snapshot is published, then `done`; `again` once somebody asks for its rows anew. Of a table
+that is not done, the ranges whose rows are published are kept, so that they are never read again.
+A done table whose publication changed is a gap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 from typing import Any
 
 from .catalog import Publication
+
+Interval = tuple[int, int | None]
+"""Blocks [first, end); an end of None is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeapRead:
+    """What is published of one heap.
+
+    Args:
+        node: its relfilenode then; a heap that was rewritten has another.
+        intervals: in order, not touching each other.
+    """
+
+    node: int
+    intervals: tuple[Interval, ...]
 
 
 class Ledger:
@@ -20,29 +39,151 @@ class Ledger:
     """
 
     def __init__(self, stored: Mapping[str, Any] | None = None) -> None:
-        self._tables: dict[str, dict[str, str]] = dict((stored or {}).get("tables", {}))
+        stored = stored or {}
+        self._tables: dict[str, dict[str, Any]] = {
+            name: dict(entry) for name, entry in stored.get("tables", {}).items()
+        }
+        self._healing = bool(stored.get("healing", False))
+        self._paused = bool(stored.get("paused", False))
+        self.revision = int(stored.get("revision", 0))
+        self._given = self.revision
 
     def as_json(self) -> dict[str, Any]:
-        return {"tables": dict(self._tables)}
+        """The document; `dirty` is False until the next change."""
+        self._given = self.revision
+        return {
+            "tables": {name: dict(entry) for name, entry in self._tables.items()},
+            "healing": self._healing,
+            "paused": self._paused,
+            "revision": self.revision,
+        }
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything changed since `as_json` gave it away."""
+        return self.revision != self._given
+
+    @property
+    def healing(self) -> bool:
+        """Whether the tables that are not done are read to mend a gap."""
+        return self._healing
+
+    @property
+    def paused(self) -> bool:
+        """Whether snapshots wait for somebody to resume them."""
+        return self._paused
+
+    def pause(self, paused: bool) -> None:
+        self._paused = paused
+        self.revision += 1
 
     def done(self) -> set[str]:
         """Tables whose rows are all published."""
-        return {name for name, entry in self._tables.items() if entry["state"] == "done"}
+        return self._in("done")
 
-    def mark(self, tables: Set[str], state: str, publication: Publication) -> None:
-        """These tables are `pending` or `done` now, published as they are."""
-        fingerprints = {f"{schema}.{name}": found for (schema, name), found in publication.tables.items()}
+    def again(self) -> set[str]:
+        """Tables whose rows were all published, and are wanted anew."""
+        return self._in("again")
+
+    def unfinished(self) -> set[str]:
+        """Tables of which rows are to be read."""
+        return self._in("pending", "again")
+
+    def heal(self, tables: Iterable[str]) -> None:
+        """All rows of these tables are to be compared with their topics."""
+        self._tables = {name: {"state": "pending", "published": ""} for name in sorted(tables)}
+        self._healing = bool(self._tables)
+        self.revision += 1
+
+    def expect(self, tables: Iterable[str]) -> None:
+        """The rows of these tables are to be read for the first time."""
         for name in sorted(tables):
-            self._tables[name] = {"state": state, "published": fingerprints.get(name, "")}
+            self._tables[name] = {"state": "pending", "published": ""}
+        self.revision += 1
 
-    def keep(self, captured: Set[str]) -> bool:
-        """Forget tables that are no longer captured: back again, they are read again. Whether any was."""
+    def repeat(self, tables: Iterable[str]) -> None:
+        """The rows of these done tables are wanted anew."""
+        for name in tables:
+            self._tables[name] = {**self._tables[name], "state": "again"}
+        self.revision += 1
+
+    def cancel(self) -> None:
+        """Nothing is wanted anew."""
+        for name in self.again():
+            self._settle(name, self._tables[name]["published"])
+        self.revision += 1
+
+    def finish(self, tables: Iterable[str], publication: Publication) -> None:
+        """All rows of these tables are published; and how the tables are."""
+        fingerprints = {f"{schema}.{name}": found for (schema, name), found in publication.tables.items()}
+        for name in tables:
+            self._settle(name, fingerprints.get(name, ""))
+        self._healing = self._healing and bool(self.unfinished())
+        self.revision += 1
+
+    def keep(self, captured: Set[str]) -> None:
+        """Forget tables that are no longer captured: back again, they are read again."""
         removed = self._tables.keys() - captured
         for name in removed:
             del self._tables[name]
-        return bool(removed)
+        if removed:
+            self._healing = self._healing and bool(self.unfinished())
+            self.revision += 1
 
     def published(self, table: str) -> str | None:
-        """How a done table was published when it was captured; None for others."""
+        """How a table whose rows were all published is published; None for others."""
         entry = self._tables.get(table)
-        return entry["published"] if entry is not None and entry["state"] == "done" else None
+        return entry["published"] if entry is not None and entry["state"] != "pending" else None
+
+    def heaps(self, table: str) -> dict[int, HeapRead]:
+        """What is published of a table that is not done, by the heap's OID."""
+        stored = self._tables.get(table, {}).get("heaps", {})
+        return {
+            int(oid): HeapRead(heap["node"], tuple((first, end) for first, end in heap["done"]))
+            for oid, heap in stored.items()
+        }
+
+    def range_done(self, table: str, heap: int, node: int, interval: Interval) -> None:
+        """The rows of these blocks are published."""
+        entry = self._tables[table]
+        before = self.heaps(table).get(heap)
+        known = before.intervals if before is not None and before.node == node else ()
+        done = [list(one) for one in _joined([*known, interval])]
+        entry["heaps"] = {**entry.get("heaps", {}), str(heap): {"node": node, "done": done}}
+        self.revision += 1
+
+    def start_over(self, table: str) -> None:
+        """The ranges that were read mean nothing any more."""
+        if self._tables[table].pop("heaps", None) is not None:
+            self.revision += 1
+
+    def _in(self, *states: str) -> set[str]:
+        return {name for name, entry in self._tables.items() if entry["state"] in states}
+
+    def _settle(self, table: str, published: str) -> None:
+        self._tables[table] = {"state": "done", "published": published}
+
+
+def missing(intervals: Iterable[Interval]) -> list[Interval]:
+    """What is left of [0, ∞) without these."""
+    left: list[Interval] = []
+    at: int | None = 0
+    for first, end in _joined(intervals):
+        if at is not None and at < first:
+            left.append((at, first))
+        at = end
+    if at is not None:
+        left.append((at, None))
+    return left
+
+
+def _joined(intervals: Iterable[Interval]) -> list[Interval]:
+    """In order, those that touch made one."""
+    joined: list[Interval] = []
+    for first, end in sorted(intervals, key=lambda one: one[0]):
+        if joined and (joined[-1][1] is None or joined[-1][1] >= first):
+            start, last = joined[-1]
+            joined[-1] = (start, None if last is None or end is None else max(last, end))
+        else:
+            joined.append((first, end))
+    return joined

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from cdc.errors import ProtocolError
+from cdc.formats.debezium_json import position_prefix
 
 XLOG_DATA: Final = ord("w")
 KEEPALIVE: Final = ord("k")
@@ -308,12 +309,13 @@ def parse_lsn(text: str) -> int:
     return int(found[1], 16) << 32 | int(found[2], 16)
 
 
-def position_text(commit_lsn: int, ordinal: int) -> str:
+def position_text(commit_lsn: int, ordinal: int, generation: int = 0) -> str:
     """`cdc.pos`: orders events of one source when compared as text.
 
     Args:
         commit_lsn: where the commit record of the event's transaction begins; for snapshot rows
             the LSN as of which they were read.
         ordinal: the row message's number in its transaction, from 1; 0 in a snapshot.
+        generation: how often a gap made positions begin anew.
     """
-    return f"{commit_lsn >> 32:08X}/{commit_lsn & 0xFFFFFFFF:08X}/{ordinal:010d}"
+    return f"{position_prefix(commit_lsn, generation)}{ordinal:010d}"

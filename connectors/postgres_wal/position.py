@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cdc.formats.debezium_json import generation_of
 from cdc.position import Position
 
 from .pgoutput import lsn_text, parse_lsn, position_text
@@ -25,6 +26,7 @@ class Origin:
         timeline: a promotion changes it.
         slot: name of the replication slot.
         publication, publication_oid: a re-created publication has another OID.
+        generation: how often a heal had to begin positions anew.
     """
 
     system: str
@@ -32,6 +34,7 @@ class Origin:
     slot: str
     publication: str
     publication_oid: int
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class WalPosition:
     def stored(self, ledger: Mapping[str, Any] | None = None) -> Position:
         """This position as the core stores it."""
         return Position(
-            order=position_text(self.commit_lsn, self.ordinal),
+            order=position_text(self.commit_lsn, self.ordinal, self.origin.generation),
             state={
                 "phase": "streaming",
                 "system": self.origin.system,
@@ -71,6 +74,7 @@ class WalPosition:
                 "slot": self.origin.slot,
                 "publication": self.origin.publication,
                 "publication_oid": self.origin.publication_oid,
+                "generation": self.origin.generation,
                 "commit_lsn": lsn_text(self.commit_lsn),
                 "ordinal": self.ordinal,
                 "whole": self.whole,
@@ -95,6 +99,7 @@ def from_stored(position: Position) -> WalPosition:
             slot=state["slot"],
             publication=state["publication"],
             publication_oid=state["publication_oid"],
+            generation=state.get("generation", 0),
         ),
         commit_lsn=parse_lsn(state["commit_lsn"]),
         ordinal=state["ordinal"],
@@ -112,3 +117,21 @@ def intent(system: str, slot: str) -> Position:
 def is_intent(position: Position) -> bool:
     """Whether a first start was begun and not finished."""
     return bool(position.state.get("phase") == "intent")
+
+
+def healing(stored: Position | None) -> Position:
+    """What is stored so that the next start makes a new slot, and mends the topics by difference.
+
+    It begins another generation: whatever the LSNs of the server are, what comes is newer.
+
+    Args:
+        stored: where it stood; where nothing is stored any more, the newest position that is known.
+    """
+    order = stored.order if stored is not None else ""
+    generation = generation_of(order)
+    return Position(order=order, state={"phase": "healing", "generation": generation + 1 if order else 0})
+
+
+def is_healing(position: Position) -> bool:
+    """Whether a heal was asked for and has made no slot yet."""
+    return bool(position.state.get("phase") == "healing")

@@ -1,4 +1,4 @@
-"""The reader's thread: takes the stream (or the snapshot while the stream is held) into batches.
+"""The reader's thread: takes the stream, and rows of snapshots beside it, into batches.
 
 It alone touches the replication socket and the catalog session while it runs. It never waits
 on Kafka: while the mailbox is full it reads nothing and goes on sending feedback.
@@ -7,26 +7,25 @@ on Kafka: while the mailbox is full it reads nothing and goes on sending feedbac
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Thread
-from typing import Any, NoReturn
-
-import structlog
+from typing import NoReturn
 
 from cdc.connector import Stopped
 from cdc.errors import SourceError, SourceUnavailable
 from cdc.event import Batch, Record
-from cdc.formats.debezium_json import Transaction
+from cdc.failpoints import reach
 from cdc.position import Position
 
 from .catalog import Session
+from .ledger import Ledger
 from .mailbox import Mailbox
-from .pgoutput import PAYLOAD_OFFSET, XLOG_DATA, Keepalive, parse_header, position_text
+from .pgoutput import PAYLOAD_OFFSET, XLOG_DATA, Keepalive, parse_header
 from .replication import ReplicationConnection
 from .reselect import resolve
 from .settings import BatchSettings
-from .snapshot import SnapshotReader, SnapshotTable
-from .transactions import Transactions, begin_table
+from .snapshots import Snapshots
+from .transactions import Transactions
 
 MESSAGES_PER_LOOK = 1000
 """Messages taken from libpq before feedback and stop are looked at again."""
@@ -40,6 +39,12 @@ BUSY_LINGER = 0.05
 POLL_SECONDS = 0.5
 """Longest wait for snapshot rows before feedback and stop are looked at again."""
 
+BESIDE_SECONDS = 0.005
+"""Longest wait for snapshot rows while the stream, which is idle, may go on."""
+
+GIVE_UP_SECONDS = 20.0
+"""After so long without Kafka a snapshot is given up: its locks would hold back DDL, and with that everybody."""
+
 CONFIRM_SECONDS = 0.1
 """At most this often the server is told of a newly stored position."""
 
@@ -51,10 +56,13 @@ class Reader:
         connection: the replication connection, streaming.
         catalog: a catalog session, for reselects.
         transactions: where the stream is assembled.
+        ledger, snapshots: whose rows are read, and are being read.
         batch: when a batch closes.
         idle_interval: seconds between stored positions of an idle source.
         session_timeout: seconds after which the server gives us up without feedback.
+        each_look: called at least once a second, cheap.
         each_tick: called every `idle_interval`; raises when the source is no longer as it must be.
+        ends_with_snapshot: do not go on with the stream behind the tables' rows.
         subject: what to call the connector in errors.
     """
 
@@ -63,23 +71,30 @@ class Reader:
         connection: ReplicationConnection,
         catalog: Session,
         transactions: Transactions,
+        ledger: Ledger,
+        snapshots: Snapshots,
         *,
         batch: BatchSettings,
         idle_interval: float,
         session_timeout: float,
+        each_look: Callable[[], None],
         each_tick: Callable[[], None],
+        ends_with_snapshot: bool,
         subject: str,
     ) -> None:
         self._connection = connection
         self._catalog = catalog
         self.transactions = transactions
+        self._ledger = ledger
+        self.snapshots = snapshots
         self._linger = batch.linger
-        self._turn = batch.bytes // 8
         self._idle_interval = idle_interval
         self._feedback_seconds = session_timeout / 3
         self._silence_seconds = 2 * session_timeout
         self._heard_at = time.monotonic()
+        self._each_look = each_look
         self._each_tick = each_tick
+        self._ends_with_snapshot = ends_with_snapshot
         self._subject = subject
         self.mailbox = Mailbox(connection.wake)
         self.stopping = False
@@ -91,7 +106,6 @@ class Reader:
         self._ticked_at = time.monotonic()
         self.server_lsn = self.confirmed
         self.drained = False
-        self.snapshot: SnapshotReader | None = None
         self._thread: Thread | None = None
 
     def stop(self) -> None:
@@ -99,9 +113,13 @@ class Reader:
         self.stopping = True
         self._connection.wake()
 
-    def start(self, work: Callable[[], None]) -> None:
-        """Do `work` in a thread of its own; the mailbox ends with it, with or without an error."""
-        self._thread = Thread(target=self._run, args=(work,), name="reader", daemon=True)
+    def wake(self) -> None:
+        """Look at commands now. From any thread."""
+        self._connection.wake()
+
+    def start(self) -> None:
+        """Begin, in a thread of its own; the mailbox ends with it, with or without an error."""
+        self._thread = Thread(target=self._run, name="reader", daemon=True)
         self._thread.start()
 
     def join(self) -> None:
@@ -116,9 +134,9 @@ class Reader:
         commit = self.transactions.commit_time_us
         return round(max(0.0, time.time() - commit / 1e6), 3) if commit else 0.0
 
-    def _run(self, work: Callable[[], None]) -> None:
+    def _run(self) -> None:
         try:
-            work()
+            self._read()
         except Stopped:
             self.mailbox.end()
         except BaseException as error:
@@ -126,83 +144,72 @@ class Reader:
         else:
             self.mailbox.end()
 
-    def stream(self) -> None:
-        """Read until stopped, or until the transactions are held.
+    def _read(self) -> None:
+        """Until stopped, or until all rows are read and nothing else is wanted.
 
         Raises: Stopped, SourceUnavailable, ProtocolError, Gap.
         """
+        snapshots = self.snapshots
+        while True:
+            more = not snapshots.frozen and self._take()
+            self.drained = not more
+            if self._reached_hold():
+                self._begin_snapshot()
+                if self._ends_with_snapshot and not self._ledger.unfinished():
+                    self._flush()
+                    return
+            if snapshots.reading:
+                snapshots.step(0.0 if more else BESIDE_SECONDS)
+                if self.transactions.full:
+                    self._hand_over()
+            pause = self._look()
+            if snapshots.frozen:
+                self._connection.wait(min(1.0, pause), readable=False)
+                self._heard_at = time.monotonic()
+            elif not more:
+                self._wait(0.0 if snapshots.reading else pause)
+
+    def _wait(self, seconds: float) -> None:
+        if self._connection.wait(seconds):
+            self._connection.consume()
+            self._heard_at = time.monotonic()
+        else:
+            self._check_silence()
+
+    def _take(self) -> bool:
+        """Take messages that are there, up to a hold; whether there may be more."""
         get = self._connection.pgconn.get_copy_data
         transactions = self.transactions
         feed = transactions.feed
-        while True:
-            length = 1
-            for _ in range(MESSAGES_PER_LOOK):
-                length, view = get(1)
-                if length <= 0:
-                    break
-                message = bytes(view)
-                if message[0] != XLOG_DATA:
-                    self._keepalive(message)
-                elif feed(message):
-                    if transactions.held:
-                        self.drained = False
-                        return
-                    self._resolve()
-                    if transactions.full:
-                        self._hand_over()
-            if length < 0:
-                self._explain(self._connection.stream_end())
-            if length > 0:
-                self.drained = False
-                self._look()
-            elif self._connection.wait(self._look()):
-                self._connection.consume()
-                self._heard_at = time.monotonic()
-            else:
-                self._check_silence()
-            if self._reached_hold():
-                return
-
-    def read_snapshot(
-        self, snapshot: SnapshotReader, finished: Callable[[SnapshotTable], Mapping[str, Any]], transaction: Transaction
-    ) -> None:
-        """Publish the tables' rows while the stream is held.
-
-        Args:
-            finished: a table is complete → the ledger that says so.
-            transaction: what the rows' events say of position and time.
-        Raises: Stopped, SourceUnavailable, SourceError.
-        """
-        transactions = self.transactions
-        self._flush()
-        self.snapshot = snapshot
-        ledgers: list[Mapping[str, Any]] = []
-        for table in snapshot.tables:
-            transactions.announce(table.planned, position_text(transaction.commit_lsn, 0))
-            begin_table(table.planned, transaction)
-        try:
-            snapshot.begin()
-            while not snapshot.done:
-                transactions.size += snapshot.read(
-                    POLL_SECONDS, self._turn, transactions.records, lambda table: ledgers.append(finished(table))
-                )
-                self._look_idle()
+        length = 1
+        for _ in range(MESSAGES_PER_LOOK):
+            length, view = get(1)
+            if length <= 0:
+                break
+            message = bytes(view)
+            if message[0] != XLOG_DATA:
+                self._keepalive(message)
+            elif feed(message):
+                if transactions.held:
+                    return True
+                self._resolve()
                 if transactions.full:
-                    self._hand_over(ledgers[-1] if ledgers else None)
-                    ledgers.clear()
-        finally:
-            snapshot.close()
-        self._hand_over(ledgers[-1] if ledgers else None)
-        self.snapshot = None
+                    self._hand_over()
+        if length < 0:
+            self._explain(self._connection.stream_end())
+        return length > 0
+
+    def _begin_snapshot(self) -> None:
+        """The stream has reached a snapshot: rows for which it is held come first."""
+        snapshots, transactions = self.snapshots, self.transactions
+        snapshots.begin()
+        while snapshots.held_for is not None:
+            snapshots.step(POLL_SECONDS)
+            if transactions.full:
+                self._hand_over()
+            self._look()
         self._heard_at = time.monotonic()
         transactions.resume()
-        structlog.get_logger().info("snapshot done", **snapshot.progress.as_json())
-
-    def wait_each_second(self) -> None:
-        """Keep the held stream alive while something else is waited for. Raises: Stopped."""
-        if self.stopping:
-            raise Stopped
-        self._feedback(time.monotonic())
 
     def _check_silence(self) -> None:
         """Half-open connections: the server was asked for a keepalive and says nothing.
@@ -220,8 +227,11 @@ class Reader:
         raise end
 
     def _reached_hold(self) -> bool:
-        hold = self.transactions.hold_at
-        return hold is not None and not self.transactions.open and self.transactions.position.end_lsn >= hold
+        transactions = self.transactions
+        hold = transactions.hold_at
+        return transactions.held or (
+            hold is not None and not transactions.open and transactions.position.end_lsn >= hold
+        )
 
     def _keepalive(self, message: bytes) -> None:
         keepalive = parse_header(message)
@@ -236,11 +246,13 @@ class Reader:
         """Feedback, the tick, and a batch if one is due; returns how long there is nothing to do."""
         now = time.monotonic()
         self._look_idle(now)
+        if self._tick(now):
+            self._offer_idle()
         transactions = self.transactions
+        soon = min(self._feedback_seconds, self.snapshots.look())
         if transactions.open:
-            return self._feedback_seconds
-        if transactions.records:
-            self.drained = False
+            return soon
+        if transactions.records or self._ledger.dirty:
             if self._filling_since is None:
                 self._filling_since = now
             linger = self._linger if len(transactions.records) < BUSY_ROWS else max(self._linger, BUSY_LINGER)
@@ -249,26 +261,33 @@ class Reader:
                 return due
             if self.mailbox.wanted:
                 self._hand_over()
-            return self._feedback_seconds
-        self.drained = True
-        return min(self._feedback_seconds, max(0.0, self._ticked_at + self._idle_interval - now))
+            return soon
+        return min(soon, max(0.0, self._ticked_at + self._idle_interval - now))
 
-    def _look_idle(self, now: float | None = None) -> None:
-        """Stop, feedback and the tick. Raises: Stopped, and what the tick raises."""
-        now = time.monotonic() if now is None else now
+    def _look_idle(self, now: float) -> None:
+        """Stop, commands and feedback. Raises: Stopped."""
         if self.stopping:
             raise Stopped
+        self._each_look()
         self._feedback(now)
-        if now - self._ticked_at >= self._idle_interval:
-            self._ticked_at = now
-            if self.snapshot is not None:
-                structlog.get_logger().info("snapshot", **self.snapshot.progress.as_json())
-            # Before an idle position is confirmed: on PostgreSQL 18 a dropped publication is
-            # skipped silently, and keepalives go on past its changes.
-            end_lsn = self.transactions.position.end_lsn
-            self._each_tick()
-            if not self.transactions.records and not self.transactions.open and end_lsn > self._offered_lsn:
-                self._hand_over()
+
+    def _tick(self, now: float) -> bool:
+        """Every idle interval look at the source; whether it was time. Raises what the tick raises."""
+        if now - self._ticked_at < self._idle_interval:
+            return False
+        self._ticked_at = now
+        self._each_tick()
+        return True
+
+    def _offer_idle(self) -> None:
+        """Store an idle source's position. After the tick.
+
+        On PostgreSQL 18 a dropped publication is skipped silently, and keepalives go on past its changes.
+        """
+        transactions = self.transactions
+        idle = not transactions.records and not transactions.open
+        if idle and transactions.position.end_lsn > self._offered_lsn:
+            self._hand_over()
 
     def _feedback(self, now: float) -> None:
         since = now - self._sent_at
@@ -282,18 +301,24 @@ class Reader:
         self._connection.send_status(self._sent, ask=ask)
 
     def _flush(self) -> None:
-        if self.transactions.records:
+        if self.transactions.records or self._ledger.dirty:
             self._hand_over()
 
-    def _hand_over(self, ledger: Mapping[str, Any] | None = None) -> None:
-        """Give the batch to the worker; while it is busy, only feedback goes on.
+    def _hand_over(self) -> None:
+        """Give the batch to the worker; while that is busy, only feedback and the tick go on.
 
-        Raises: Stopped.
+        Raises: Stopped, and what the tick raises.
         """
-        batch = self._close_batch(ledger)
+        batch = self._close_batch()
+        reach("stream.before_hand_over")
+        began = time.monotonic()
         while not self.mailbox.offer(batch):
             self._connection.wait(min(1.0, self._feedback_seconds), readable=False)
-            self.wait_each_second()
+            now = time.monotonic()
+            self._look_idle(now)
+            self._tick(now)
+            if now - began > GIVE_UP_SECONDS and self.snapshots.reading:
+                self.snapshots.give_up()
         self._heard_at = time.monotonic()  # nothing was read meanwhile
 
     def _resolve(self) -> None:
@@ -303,13 +328,13 @@ class Reader:
             pending, transactions.pending = transactions.pending, []
             transactions.size += resolve(self._catalog, pending, transactions.records, PAYLOAD_OFFSET, self._subject)
 
-    def _close_batch(self, ledger: Mapping[str, Any] | None) -> Batch:
+    def _close_batch(self) -> Batch:
         self._resolve()
         transactions = self.transactions
         records: list[Record] = transactions.records
-        position: Position = transactions.position.stored(ledger)
+        position: Position = transactions.position.stored(self._ledger.as_json() if self._ledger.dirty else None)
         self._offered_lsn = transactions.position.end_lsn
-        batch = Batch(records, position, tuple(transactions.topics))
+        batch = Batch(records, position, tuple(transactions.topics), self.snapshots.take_complete())
         transactions.clear()
         self._filling_since = None
         return batch

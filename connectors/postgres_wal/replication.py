@@ -26,6 +26,10 @@ PASSING = ("08", "53", "55", "57", "58")
 """Classes of SQLSTATE that may be over soon: connection, resources, object state, intervention, system."""
 
 
+ANSWER_SECONDS = 30.0
+"""A server that says nothing for so long is gone: TCP does not see that behind a proxy."""
+
+
 class ReplicationError(SourceError):
     """The server refused a command; `sqlstate` tells why."""
 
@@ -54,26 +58,27 @@ class ReplicationConnection:
         self.pgconn.nonblocking = 1
         self._poll = select.poll()
         self._poll.register(self.pgconn.socket, select.POLLIN)
-        self._wake_in, self._wake_out = os.pipe()
-        os.set_blocking(self._wake_in, False)
-        os.set_blocking(self._wake_out, False)
+        self._pipe: tuple[int, ...] = os.pipe()
+        for end in self._pipe:
+            os.set_blocking(end, False)
         self._poll_wake = select.poll()
         for poll in (self._poll, self._poll_wake):
-            poll.register(self._wake_in, select.POLLIN)
+            poll.register(self._pipe[0], select.POLLIN)
 
     def close(self) -> None:
-        """End the session; the server frees its locks and temporary slots."""
+        """End the session; the server frees its locks and temporary slots. A second time does nothing."""
         self.pgconn.finish()
-        for descriptor in (self._wake_in, self._wake_out):
-            with suppress(OSError):
-                os.close(descriptor)
+        descriptors, self._pipe = self._pipe, ()
+        for descriptor in descriptors:
+            os.close(descriptor)
 
     def execute(self, command: str, each_second: Callable[[], None] | None = None) -> list[tuple[str | None, ...]]:
         """Run one command by the simple protocol; rows come as text.
 
         Args:
             command: SQL or a replication command.
-            each_second: called while waiting; may raise to give up.
+            each_second: called while waiting; may raise to give up. Without it the server must
+                answer within ANSWER_SECONDS.
         Raises:
             ReplicationError: refused. SourceUnavailable: the connection broke.
         """
@@ -95,8 +100,9 @@ class ReplicationConnection:
 
     def wake(self) -> None:
         """Let a `wait` on this connection return now. From any thread."""
-        with suppress(OSError):  # already awake, or closed
-            os.write(self._wake_out, b"!")
+        for end in self._pipe[1:]:
+            with suppress(OSError):  # already awake, or just closed
+                os.write(end, b"!")
 
     def wait(self, seconds: float, *, readable: bool = True) -> bool:
         """Wait until there is something to read, `wake` was called, or the time is over.
@@ -109,9 +115,9 @@ class ReplicationConnection:
         found = poll.poll(max(0.0, seconds) * 1000)
         socket_ready = False
         for descriptor, _ in found:
-            if descriptor == self._wake_in:
+            if descriptor == self._pipe[0]:
                 with suppress(BlockingIOError):
-                    os.read(self._wake_in, 4096)
+                    os.read(descriptor, 4096)
             else:
                 socket_ready = True
         return socket_ready
@@ -149,11 +155,14 @@ class ReplicationConnection:
     def _next_result(self, each_second: Callable[[], None] | None) -> pq.abc.PGresult | None:
         with self._broken():
             self.pgconn.flush()
+        deadline = time.monotonic() + ANSWER_SECONDS
         while self.pgconn.is_busy():
             if self.wait(1.0):
                 self.consume()
             elif each_second is not None:
                 each_second()
+            elif time.monotonic() > deadline:
+                raise SourceUnavailable(f"{self._subject}: the server has not answered for {ANSWER_SECONDS:.0f} s")
         with self._broken():
             return self.pgconn.get_result()
 

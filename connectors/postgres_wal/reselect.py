@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import sql
+from psycopg.generators import execute
 from psycopg.pq import DiagnosticField, ExecStatus
 
 from cdc.errors import SourceError, SourceUnavailable
@@ -125,7 +126,8 @@ def _current_values(
     )
     # Not through psycopg's adapters: the server's own text is what pgoutput would have sent.
     with reading(subject):
-        result = connection.pgconn.exec_params(query.as_bytes(connection), [part for one in keys for part in one])
+        connection.pgconn.send_query_params(query.as_bytes(connection), [part for one in keys for part in one])
+        (result,) = connection.wait(execute(connection.pgconn))
     if result.status != ExecStatus.TUPLES_OK:
         sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
         if sqlstate in DROPPED:

@@ -1,8 +1,9 @@
-"""The rows that were there before the stream: parallel COPY by range under one exported snapshot. Touches the database.
+"""Rows as of one LSN: parallel COPY by range under one exported snapshot. Touches the database.
 
-All readers import the same snapshot, so they see one state of the database, and hold ACCESS
-SHARE locks, so that no DDL changes a table under them (as pg_dump does). One thread serves
-all readers; the parallel part, the server's, is where the time goes.
+All readers import the same snapshot, so they see one state of the database. A range takes its
+ACCESS SHARE lock for itself and gives it back, so DDL waits for one range at most; a heap that
+was rewritten meanwhile (its relfilenode tells) would look empty to the snapshot, and is an error.
+One thread serves all readers; the parallel part, the server's, is where the time goes.
 """
 
 from __future__ import annotations
@@ -10,25 +11,51 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from psycopg import errors, sql
+from psycopg import sql
 from psycopg.pq import DiagnosticField, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from cdc.errors import SourceUnavailable
 from cdc.event import Record
+from cdc.failpoints import reach
 
 from .catalog import Session, Table, connect, reading
+from .ledger import HeapRead, Interval, missing
+from .reselect import DROPPED
 from .tables import PlannedTable
 
-RANGE_BLOCKS = 8192
-"""Blocks (8 KiB) of one range: 64 MiB."""
+LOCK_TIMEOUT = "2s"
+"""How long a range waits for DDL before another one has its turn."""
 
-ROWS_PER_TURN = 2000
-"""Rows taken from one reader before the others have their turn."""
+LOCK_NOT_AVAILABLE = "55P03"
+
+SAVEPOINT = "range"
+
+SILENCE_SECONDS = 60.0
+"""A range is read in seconds."""
+
+
+class Turn(NamedTuple):
+    """How much is taken from one reader before the others."""
+
+    rows: int
+    bytes: int
+
+
+class TableChanged(Exception):
+    """A table is not as the snapshot saw it: rewritten, dropped, or a column of it was.
+
+    Args:
+        table: its full name.
+    """
+
+    def __init__(self, table: str) -> None:
+        super().__init__(table)
+        self.table = table
 
 
 @dataclass(slots=True)
@@ -36,20 +63,24 @@ class Progress:
     """How far the snapshot is.
 
     Args:
-        tables, blocks: how many there are.
+        tables, ranges, blocks: how many there are.
         total: the planner's estimate of the rows; None if a table was never analyzed.
+        left_out: rows of which something newer was published already.
     """
 
     tables: int
+    ranges: int
     blocks: int
     total: int | None
     tables_done: int = 0
+    ranges_done: int = 0
     rows: int = 0
+    left_out: int = 0
     blocks_done: int = 0
     started: float = field(default_factory=time.monotonic)
 
     def as_json(self) -> dict[str, Any]:
-        """rows, total, percent, rate (rows/s), seconds_left (None while nothing can be said), tables."""
+        """rows, total, percent, rate (rows/s), seconds_left (None while nothing can be said), tables, ranges."""
         seconds = time.monotonic() - self.started
         share = self.blocks_done / self.blocks if self.blocks else 1.0
         if self.total and share < 1:
@@ -57,22 +88,50 @@ class Progress:
             share = max(share, min(0.99, self.rows / self.total))
         return {
             "rows": self.rows,
+            "left_out": self.left_out,
             "total": self.total,
             "percent": round(100 * share, 1),
             "rate": round(self.rows / seconds) if seconds > 0 else 0,
             "seconds_left": round(seconds * (1 - share) / share) if share > 0 else None,
             "tables_done": self.tables_done,
             "tables": self.tables,
+            "ranges_done": self.ranges_done,
+            "ranges": self.ranges,
         }
 
 
 @dataclass(slots=True)
 class SnapshotTable:
-    """A table being read: ranges of it may be in several readers at once."""
+    """A table being read: ranges of it may be in several readers at once.
+
+    Args:
+        planned, table: as the snapshot sees it.
+        read: what is published of its heaps.
+        where: a predicate of the operator's; None reads all rows.
+        ranges_left: not read yet.
+        started_over: what was read before counts no more, as a heap was rewritten since.
+    """
 
     planned: PlannedTable
     table: Table
+    read: Mapping[int, HeapRead]
+    where: str | None = None
     ranges_left: int = 0
+    started_over: bool = False
+
+    @property
+    def full_name(self) -> str:
+        return self.table.full_name
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """A table's own heap, or a partition's."""
+
+    oid: int
+    node: int
+    identifier: sql.Identifier
+    blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +139,23 @@ class Range:
     """Blocks of one heap: [first, end); an end of None is open."""
 
     of: SnapshotTable
-    heap: sql.Identifier
-    first: int
-    end: int | None
+    heap: Heap
+    interval: Interval
     blocks: int
 
-    def copy_command(self) -> sql.Composed:
-        """COPY of the published columns of these blocks."""
+    def commands(self) -> sql.Composed:
+        """Lock, what the heap is now, and COPY of the published columns of these blocks."""
+        first, end = self.interval
         columns = sql.SQL(", ").join(sql.Identifier(name) for name in self.of.planned.plan.copy_columns)
-        where = sql.SQL("ctid >= {}::tid").format(sql.Literal(f"({self.first},0)"))
-        if self.end is not None:
-            where += sql.SQL(" AND ctid < {}::tid").format(sql.Literal(f"({self.end},0)"))
-        return sql.SQL("COPY (SELECT {} FROM ONLY {} WHERE {}) TO STDOUT").format(columns, self.heap, where)
+        where = sql.SQL("ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
+        if end is not None:
+            where += sql.SQL(" AND ctid < {}::tid").format(sql.Literal(f"({end},0)"))
+        if self.of.where is not None:
+            where += sql.SQL(" AND ({})").format(sql.SQL(self.of.where))
+        return sql.SQL(
+            "LOCK TABLE ONLY {heap} IN ACCESS SHARE MODE; SELECT pg_relation_filenode({oid}::oid); "
+            "COPY (SELECT {columns} FROM ONLY {heap} WHERE {where}) TO STDOUT"
+        ).format(heap=self.heap.identifier, oid=sql.Literal(self.heap.oid), columns=columns, where=where)
 
 
 @dataclass(slots=True)
@@ -101,12 +165,14 @@ class RangeCopy:
     Args:
         copying: whether the server's answer to the COPY command was taken.
         more: whether rows may wait in libpq's buffer, where poll does not see them.
+        heard_at: monotonic seconds.
     """
 
     connection: Session
     range: Range
     copying: bool = False
     more: bool = False
+    heard_at: float = field(default_factory=time.monotonic)
 
 
 class SnapshotReader:
@@ -117,9 +183,11 @@ class SnapshotReader:
         snapshot: the exported snapshot's name; its exporter must stay idle until this returns.
         describe: on a session that sees the snapshot → the tables to read, as they are in it.
         readers: how many connections.
+        range_blocks: blocks of one range.
         subject: what to call the connector in errors.
     Raises:
-        SourceUnavailable: no connection, or a table was rewritten since the snapshot.
+        SourceUnavailable: no connection.
+        TableChanged: a table was rewritten since the snapshot.
     """
 
     def __init__(
@@ -127,56 +195,83 @@ class SnapshotReader:
         conninfo: str,
         snapshot: str,
         describe: Callable[[Session], Sequence[SnapshotTable]],
+        *,
         readers: int,
+        range_blocks: int,
         subject: str,
     ) -> None:
         self._subject = subject
+        self._range_blocks = range_blocks
         self._connections: list[Session] = []
         self._poll = select.poll()
         self._busy: dict[int, RangeCopy] = {}
+        self._ranges: deque[Range] = deque()
+        self._empty: list[SnapshotTable] = []
         try:
             for _ in range(readers):
                 self._connections.append(self._import(conninfo, snapshot))
-            self.tables = tables = describe(self._connections[0])
-            self._ranges = deque(self._plan(self._connections[0], tables))
+            first = self._connections[0]
+            self.tables = tables = describe(first)
+            self._planned = {table.full_name: self._plan(first, table) for table in tables}
+            for connection in self._connections:
+                with reading(self._subject):
+                    connection.execute(f"SAVEPOINT {SAVEPOINT}")
         except BaseException:
             self.close()
             raise
-        self._empty = [table for table in tables if not table.ranges_left]
+        ranges = [one for planned in self._planned.values() for one in planned]
         estimates = [entry.table.estimated_rows for entry in tables]
         total = None if any(rows < 0 for rows in estimates) else sum(estimates)
-        self.progress = Progress(len(tables), sum(piece.blocks for piece in self._ranges), total)
+        self.progress = Progress(len(tables), len(ranges), sum(one.blocks for one in ranges), total)
 
     def close(self) -> None:
         """Give up the snapshot and its locks."""
         for connection in self._connections:
             connection.close()
 
-    def begin(self) -> None:
-        """Start reading; from here on the exporter of the snapshot is free."""
+    def begin(self, tables: Sequence[SnapshotTable]) -> None:
+        """Read these tables next; the ones before must be done."""
+        for table in tables:
+            ranges = self._planned.pop(table.full_name)
+            if ranges:
+                self._ranges.extend(ranges)
+            else:
+                self._empty.append(table)
         with reading(self._subject):
             for connection in self._connections:
                 self._next_range(connection)
 
     @property
     def done(self) -> bool:
+        """Whether all that `begin` was given is read."""
         return not self._busy and not self._ranges and not self._empty
 
-    def read(self, seconds: float, room: int, records: list[Record], finished: Callable[[SnapshotTable], None]) -> int:
+    def read(
+        self,
+        seconds: float,
+        turn: Turn,
+        records: list[Record],
+        touched: Mapping[str, Set[bytes | None] | None],
+        finished: Callable[[SnapshotTable, Range | None], None],
+    ) -> int:
         """Append the events of rows that are there now, waiting at most `seconds` for some.
 
         Args:
-            room: a reader's turn ends behind so many bytes.
-            finished: called when the last row of a table was appended.
+            turn: how much one reader appends before the others.
+            touched: table → keys whose rows are left out.
+            finished: called when the last row of a range was appended, and with None for a table without any.
         Returns: bytes appended.
+        Raises: TableChanged, SourceUnavailable, SourceError.
         """
         while self._empty:
-            self._finish(self._empty.pop(), finished)
+            self.progress.tables_done += 1
+            finished(self._empty.pop(), None)
+        self._check_silence()
         waiting = any(reader.more for reader in self._busy.values())
         ready = {descriptor for descriptor, _ in self._poll.poll(0 if waiting else seconds * 1000)}
         with reading(self._subject):
             return sum(
-                self._read_some(descriptor, reader, descriptor in ready, room, records, finished)
+                self._read_some(descriptor, reader, descriptor in ready, turn, records, touched, finished)
                 for descriptor, reader in list(self._busy.items())
                 if reader.more or descriptor in ready
             )
@@ -186,7 +281,7 @@ class SnapshotReader:
         with reading(self._subject):
             for statement in (
                 "SET statement_timeout = 0",
-                "SET lock_timeout = '5s'",
+                f"SET lock_timeout = '{LOCK_TIMEOUT}'",
                 "SET idle_in_transaction_session_timeout = 0",
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
             ):
@@ -194,33 +289,40 @@ class SnapshotReader:
             connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
         return connection
 
-    def _plan(self, connection: Session, tables: Sequence[SnapshotTable]) -> list[Range]:
-        ranges: list[Range] = []
+    def _plan(self, connection: Session, table: SnapshotTable) -> list[Range]:
+        """What is left of the table, in ranges. Raises: TableChanged."""
         with reading(self._subject):
-            for entry in tables:
-                self._lock(connection, entry.table)
-                for schema, name, blocks, rewritten in connection.execute(PIECES_QUERY, [entry.table.oid]):
-                    if rewritten:
-                        # Written anew after the snapshot, it would look empty to it.
-                        raise SourceUnavailable(
-                            f"{self._subject}: table {schema}.{name} was rewritten as its snapshot began; trying again"
-                        )
-                    ranges += _ranges(entry, sql.Identifier(schema, name), blocks)
+            found = connection.execute(HEAPS_QUERY, [table.table.oid]).fetchall()
+        heaps = [Heap(oid, node, sql.Identifier(schema, name), blocks) for schema, name, blocks, oid, node, _ in found]
+        if any(heap.node != now for heap, (*_, now) in zip(heaps, found, strict=True)):
+            raise TableChanged(table.full_name)
+        if any(heap.oid in table.read and table.read[heap.oid].node != heap.node for heap in heaps):
+            table.started_over = True
+        ranges: list[Range] = []
+        for heap in heaps:
+            known = () if table.started_over or heap.oid not in table.read else table.read[heap.oid].intervals
+            for interval in missing(known):
+                ranges += self._cut(table, heap, interval)
+        table.ranges_left = len(ranges)
         return ranges
 
-    def _lock(self, connection: Session, table: Table) -> None:
-        try:
-            connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(table.identifier))
-        except (errors.UndefinedTable, errors.InvalidSchemaName):
-            raise SourceUnavailable(
-                f"{self._subject}: table {table.full_name} was dropped or renamed as its snapshot began; trying again"
-            ) from None
+    def _cut(self, table: SnapshotTable, heap: Heap, interval: Interval) -> list[Range]:
+        """Ranges of about the same size; the last one of a heap is open, since it may have grown."""
+        first, end = interval
+        last = max(heap.blocks, first + 1) if end is None else end
+        starts = list(range(first, last, self._range_blocks))
+        ends = [*starts[1:], end]
+        return [
+            Range(table, heap, (start, stop), max(0, (heap.blocks if stop is None else stop) - start))
+            for start, stop in zip(starts, ends, strict=True)
+        ]
 
     def _next_range(self, connection: Session) -> None:
         if self._ranges:
+            reach("snapshot.before_range")
             piece = self._ranges.popleft()
             descriptor = connection.pgconn.socket
-            connection.pgconn.send_query(piece.copy_command().as_bytes(connection))
+            connection.pgconn.send_query(piece.commands().as_bytes(connection))
             self._busy[descriptor] = RangeCopy(connection, piece)
             self._poll.register(descriptor, select.POLLIN)
 
@@ -229,81 +331,110 @@ class SnapshotReader:
         descriptor: int,
         reader: RangeCopy,
         readable: bool,
-        room: int,
+        turn: Turn,
         records: list[Record],
-        finished: Callable[[SnapshotTable], None],
+        touched: Mapping[str, Set[bytes | None] | None],
+        finished: Callable[[SnapshotTable, Range | None], None],
     ) -> int:
         pgconn = reader.connection.pgconn
         if readable:
             pgconn.consume_input()
-        if not reader.copying:
+            reader.heard_at = time.monotonic()
+        while not reader.copying:
             if pgconn.is_busy():
                 return 0
-            self._expect(pgconn.get_result(), ExecStatus.COPY_OUT, reader)
-            reader.copying = True
+            if not self._begun(descriptor, reader, pgconn.get_result()):
+                return 0
         get = pgconn.get_copy_data
         encode = reader.range.of.planned.encoder.encode_copy
+        newer = touched.get(reader.range.of.full_name)
         size = rows = 0
         length = 1
-        while rows < ROWS_PER_TURN and size < room:
+        while rows < turn.rows and size < turn.bytes:
             length, line = get(1)
             if length <= 0:
                 break
             size += encode(bytes(line), records)
             rows += 1
+            if newer and records[-1][1] in newer:
+                _, key, value, *_ = records.pop()
+                size -= len(key or b"") + len(value or b"")
+                self.progress.left_out += 1
         self.progress.rows += rows
         reader.more = length > 0
         if length < 0:
             self._end_range(descriptor, reader, finished)
         return size
 
-    def _end_range(self, descriptor: int, reader: RangeCopy, finished: Callable[[SnapshotTable], None]) -> None:
-        pgconn = reader.connection.pgconn
-        self._expect(pgconn.get_result(), ExecStatus.COMMAND_OK, reader)
-        while pgconn.get_result() is not None:
-            pass
-        self._poll.unregister(descriptor)
-        del self._busy[descriptor]
+    def _check_silence(self) -> None:
+        """TCP does not see a server that is gone behind a proxy. Raises: SourceUnavailable."""
+        now = time.monotonic()
+        for reader in self._busy.values():
+            if not reader.more and now - reader.heard_at > SILENCE_SECONDS:
+                what = f"snapshot of table {reader.range.of.full_name}"
+                raise SourceUnavailable(f"{self._subject}: {what}: the server has sent nothing for a minute")
+
+    def _begun(self, descriptor: int, reader: RangeCopy, result: PGresult | None) -> bool:
+        """Take an answer that comes before the rows. False: the range waits for a lock, and others go first."""
+        if result is not None and result.status == ExecStatus.COPY_OUT:
+            reader.copying = True
+        elif result is not None and result.status == ExecStatus.TUPLES_OK:
+            if result.get_value(0, 0) != str(reader.range.heap.node).encode():
+                raise TableChanged(reader.range.of.full_name)
+        elif result is None or result.status != ExecStatus.COMMAND_OK:
+            sqlstate = result.error_field(DiagnosticField.SQLSTATE) if result is not None else None
+            if sqlstate != LOCK_NOT_AVAILABLE.encode():
+                raise self._failed(result, reader)
+            self._ranges.append(reader.range)
+            self._leave(descriptor, reader)
+            return False
+        return True
+
+    def _end_range(
+        self, descriptor: int, reader: RangeCopy, finished: Callable[[SnapshotTable, Range | None], None]
+    ) -> None:
+        result = reader.connection.pgconn.get_result()
+        if result is None or result.status != ExecStatus.COMMAND_OK:
+            raise self._failed(result, reader)
         self.progress.blocks_done += reader.range.blocks
+        self.progress.ranges_done += 1
         table = reader.range.of
         table.ranges_left -= 1
         if not table.ranges_left:
-            self._finish(table, finished)
+            self.progress.tables_done += 1
+        finished(table, reader.range)
+        reach("snapshot.after_range")
+        self._leave(descriptor, reader)
+
+    def _leave(self, descriptor: int, reader: RangeCopy) -> None:
+        """Give the range's lock back, and take the next range."""
+        while reader.connection.pgconn.get_result() is not None:
+            pass
+        self._poll.unregister(descriptor)
+        del self._busy[descriptor]
+        reader.connection.execute(f"ROLLBACK TO SAVEPOINT {SAVEPOINT}")
         self._next_range(reader.connection)
 
-    def _finish(self, table: SnapshotTable, finished: Callable[[SnapshotTable], None]) -> None:
-        self.progress.tables_done += 1
-        finished(table)
-
-    def _expect(self, result: PGresult | None, status: ExecStatus, reader: RangeCopy) -> None:
-        if result is None or result.status != status:
-            primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY) if result else None
-            message = primary.decode("utf-8", "replace") if primary else "the connection broke"
-            raise SourceUnavailable(
-                f"{self._subject}: snapshot of table {reader.range.of.table.full_name} failed: {message}"
-            )
+    def _failed(self, result: PGresult | None, reader: RangeCopy) -> Exception:
+        table = reader.range.of.full_name
+        sqlstate = ((result.error_field(DiagnosticField.SQLSTATE) if result else None) or b"").decode()
+        if sqlstate in DROPPED:
+            return TableChanged(table)
+        primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY) if result else None
+        message = primary.decode("utf-8", "replace") if primary else "the connection broke"
+        return SourceUnavailable(f"{self._subject}: snapshot of table {table} failed: {message}")
 
 
-PIECES_QUERY = """
-SELECT n.nspname, c.relname, pg_relation_size(c.oid) / current_setting('block_size')::bigint,
-       c.relfilenode IS DISTINCT FROM pg_relation_filenode(c.oid)
+HEAPS_QUERY = """
+SELECT n.nspname, c.relname,
+       coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::bigint,
+       c.oid, c.relfilenode::bigint, coalesce(pg_relation_filenode(c.oid), 0)::bigint
 FROM (WITH RECURSIVE leaves (oid) AS (
           SELECT %s::oid UNION ALL
           SELECT i.inhrelid FROM leaves l JOIN pg_inherits i ON i.inhparent = l.oid
           JOIN pg_class p ON p.oid = l.oid AND p.relkind = 'p')
       SELECT oid FROM leaves) AS l
 JOIN pg_class c ON c.oid = l.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r'
+WHERE c.relkind = 'r' ORDER BY c.oid
 """
-"""The heaps of a table or of its partitions, by the catalog as the snapshot sees it."""
-
-
-def _ranges(of: SnapshotTable, heap: sql.Identifier, blocks: int) -> list[Range]:
-    """Cut a heap into ranges; the last one is open, since the heap may have grown."""
-    starts = list(range(0, max(blocks, 1), RANGE_BLOCKS))
-    ends: list[int | None] = [*starts[1:], None]
-    of.ranges_left += len(starts)
-    return [
-        Range(of, heap, first, end, (blocks if end is None else end) - first)
-        for first, end in zip(starts, ends, strict=True)
-    ]
+"""The heaps of a table or of its partitions, by the catalog as the snapshot sees it; and the filenode each has now."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from cdc import __version__, names
-from cdc.config.consistency import keyless_on_compacted
+from cdc.config.consistency import keyless_on_compacted, truncates_on_compacted
 from cdc.errors import ConfigError, Problem
 from cdc.event import EventTopic
 from cdc.patterns import most_specific
@@ -37,6 +38,8 @@ class PlannedTable:
         append: whether records carry the broker's time instead of the commit's.
         begun: the transaction that the encoder's constant parts are for.
         announced: whether topic and schema were given to the publisher in this run.
+        unread: whether rows of it are still to be read; then events must be whole.
+        touched: gets the keys of what is published, while its rows are read beside the stream.
     """
 
     plan: TablePlan
@@ -47,14 +50,21 @@ class PlannedTable:
     append: bool
     begun: object = None
     announced: bool = False
+    unread: bool = False
+    touched: set[bytes | None] | None = None
 
     @property
     def full_name(self) -> str:
         return f"{self.relation.schema}.{self.relation.name}"
 
     @property
+    def by_key(self) -> bool:
+        """Whether a row can be told by its event's key, and read by it."""
+        return self.reselect != "never"
+
+    @property
     def event_topic(self) -> EventTopic:
-        return EventTopic(self.plan.topic, self.full_name, tuple(self.plan.key))
+        return EventTopic(self.plan.topic, self.full_name, tuple(self.plan.key), distinct=self.by_key)
 
 
 @dataclass(slots=True)
@@ -93,6 +103,10 @@ class Planner:
         keyless = None if key else keyless_on_compacted(self.settings, self.name, entry, full_name, topic)
         if keyless is not None:
             raise ConfigError([keyless])
+        fan_out = (options.truncates or self.section.truncates) == "fan_out"
+        refused = truncates_on_compacted(self.settings, self.name, entry, full_name, topic) if fan_out else None
+        if refused is not None:
+            raise ConfigError([refused])
         secret = self.section.mask_key
         plan = plan_table(
             relation,
@@ -115,11 +129,11 @@ class Planner:
             relation=relation,
             # By the primary key only: another message key may name several rows, and have no index.
             reselect="never" if not key or options.message_key else unchanged,
-            fan_out=(options.truncates or self.section.truncates) == "fan_out",
+            fan_out=fan_out,
             append=timestamp == "append",
         )
 
-    def plan_all(self, tables: list[Table]) -> list[PlannedTable]:
+    def plan_all(self, tables: Sequence[Table]) -> list[PlannedTable]:
         """Plans for tables of the catalog. Raises: ConfigError with every problem found."""
         problems: list[Problem] = []
         planned: list[PlannedTable] = []

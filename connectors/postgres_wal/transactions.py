@@ -6,7 +6,7 @@ keeps the position behind what was encoded. May stop before a given LSN (a snaps
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from struct import Struct
 from time import time_ns
@@ -65,6 +65,7 @@ class Transactions:
         self._rows, self._bytes = limits.rows, limits.bytes
         self._schemas_topic = schemas_topic
         self._tables: dict[int, PlannedTable | None] = {}
+        self.unread: Mapping[str, set[bytes | None] | None] = {}
         self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
         self._transaction: Transaction | None = None
@@ -123,12 +124,20 @@ class Transactions:
             before = len(records)
             lsn = _LSN(data, 1)[0]
             self.size += table.encoder.encode(data, PAYLOAD_OFFSET, lsn, ordinal, records)
+            if table.touched is not None:
+                table.touched.update(record[1] for record in records[before:])
             if table.encoder.unchanged and self._reselects(table, len(records) - before):
                 assert self._transaction is not None
                 count = len(records) - before
                 self.pending.append(Pending(before, count, table, data, lsn, ordinal, self._transaction))
             return len(records) >= self._rows or self.size >= self._bytes or len(self.pending) >= RESELECT_ROWS
         return self._rare(data)
+
+    def watch(self, unread: Mapping[str, set[bytes | None] | None]) -> None:
+        """Of these tables rows are still to be read; the sets get the keys of what is published of them."""
+        self.unread = unread
+        for table in self._tables.values():
+            self._attach(table)
 
     def hold(self, lsn: int) -> None:
         """Stop before the first transaction whose commit record starts at or after `lsn`."""
@@ -165,16 +174,25 @@ class Transactions:
         if relation is None:
             raise ProtocolError(f"a row of relation {oid}, which the server has not described")
         table = self._tables[oid] = self._plan(relation)
+        self._attach(table)
         return table
+
+    def _attach(self, table: PlannedTable | None) -> None:
+        if table is not None:
+            table.unread = table.full_name in self.unread
+            table.touched = self.unread.get(table.full_name)
 
     def _reselects(self, table: PlannedTable, records: int) -> bool:
         """Only a changed key makes several records of a row that has a new image."""
+        if table.unread and table.by_key:
+            return True  # its other values may be read by nobody: the row is published already, or has moved
         return table.reselect == "always" or (table.reselect == "key_change" and records > 1)
 
     def _begin_table(self, table: PlannedTable) -> None:
         assert self._transaction is not None
         if not table.announced:
-            self.announce(table, position_text(self._transaction.commit_lsn, self._ordinal))
+            generation = self._start.origin.generation
+            self.announce(table, position_text(self._transaction.commit_lsn, self._ordinal, generation))
         begin_table(table, self._transaction)
 
     def _rare(self, data: bytes) -> bool:
@@ -213,6 +231,7 @@ class Transactions:
             snapshot="false",
             now_ns=now,
             timestamp_ms=min(begin.commit_time_us // 1000, now // 1_000_000),
+            generation=start.origin.generation,
         )
 
     def _commit(self, commit: Commit) -> bool:

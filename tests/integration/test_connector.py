@@ -2,117 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Thread
-from time import monotonic
-from typing import Any
-
-import orjson
 import psycopg
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from cdc import names
-from cdc.config import parse
 from cdc.errors import Gap
-from cdc.pipeline import run_connector
-from cdc.plugins import connector_plugins
-from cdc.publisher import Publisher
 from cdc.testing.servers import KafkaServer
 from connectors.postgres_wal.catalog import captured_tables, connect
 from connectors.postgres_wal.pgoutput import Relation
 from connectors.postgres_wal.pgoutput import parse as parse_message
 from connectors.postgres_wal.settings import TableOptions
+from tests.connector_line import Line, ids
 from tests.databases import Database
-
-SECONDS = 60.0
-
-
-class Line:
-    """One connector to real Kafka, in threads of the test."""
-
-    def __init__(self, name: str, kafka: KafkaServer, database: Database) -> None:
-        self.name, self.kafka, self.database = name, kafka, database
-
-    def settings(self, tables: list[Any], **section: Any) -> Any:
-        document = {
-            "name": self.name,
-            "kafka": {"bootstrap_servers": self.kafka.bootstrap_servers},
-            "databases": {"warehouse": {"url": self.database.url()}},
-            "topics": {"defaults": {"partitions": 1, "replication_factor": 1}},
-            "connectors": {
-                "w": {
-                    "type": "postgres_wal",
-                    "database": "warehouse",
-                    "tables": tables,
-                    "idle_interval": "1s",
-                    **section,
-                }
-            },
-        }
-        return parse(orjson.dumps(document).decode(), {})
-
-    @contextmanager
-    def running(self, tables: list[Any], **section: Any) -> Iterator[Callable[[Callable[[], bool]], None]]:
-        """Run the connector; the yielded function waits for a fact, and raises what the connector ended with."""
-        settings = self.settings(tables, **section)
-        connector = connector_plugins()["postgres_wal"].create(settings, "w", settings.connectors["w"])
-        ended: list[BaseException | None] = []
-
-        def run() -> None:
-            try:
-                run_connector(connector, Publisher(settings, "w"))
-                ended.append(None)
-            except BaseException as error:
-                ended.append(error)
-
-        def until(fact: Callable[[], bool]) -> None:
-            deadline = monotonic() + SECONDS
-            while not fact():
-                if ended and ended[0] is not None:
-                    raise ended[0]
-                assert monotonic() < deadline, connector.status()
-                thread.join(0.05)
-
-        thread = Thread(target=run, daemon=True)
-        thread.start()
-        try:
-            until(lambda: bool(ended) or connector.status()["state"] == "streaming")
-            yield until
-        finally:
-            connector.stop()
-            thread.join(SECONDS)
-
-    def events(self, table: str) -> list[dict[str, Any] | None]:
-        """All committed values on the table's topic."""
-        topic = names.event_topic(self.name, "public", table)
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.kafka.bootstrap_servers,
-                "group.id": f"{self.name}-test",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-            }
-        )
-        consumer.assign([TopicPartition(topic, 0, 0)])
-        found = []
-        while (message := consumer.poll(SECONDS)) is not None:
-            if message.error():
-                break
-            value = message.value()
-            found.append(None if value is None else orjson.loads(value))
-        consumer.close()
-        return found
 
 
 @pytest.fixture
 def line(prefix: str, kafka: KafkaServer, database: Database) -> Line:
     return Line(prefix, kafka, database)
-
-
-def ids(events: list[dict[str, Any] | None], op: str) -> list[int]:
-    return [event["after"]["id"] for event in events if event is not None and event["op"] == op]
 
 
 TAMPERING = {

@@ -1,0 +1,151 @@
+"""One connector from a real database to a real Kafka, in threads of the test; it can be cut off behind any batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+import orjson
+from confluent_kafka import Consumer, TopicPartition
+
+from cdc import names
+from cdc.config import parse
+from cdc.connector import Connector
+from cdc.errors import Interrupted
+from cdc.event import Batch
+from cdc.pipeline import run_connector
+from cdc.plugins import connector_plugins
+from cdc.publisher import Publisher
+from cdc.settings import Settings
+from cdc.testing.servers import KafkaServer
+from tests.databases import Database
+
+SECONDS = 60.0
+
+Value = dict[str, Any]
+
+
+class Cut(Interrupted):
+    """What a test does to a connector; nothing of it is stored behind the last batch."""
+
+
+class CutPublisher(Publisher):
+    """Publishes, and ends the connector behind the batch that the test chooses.
+
+    Args:
+        cut: asked after each batch was stored.
+    """
+
+    def __init__(self, settings: Settings, connector: str, cut: Callable[[Batch], bool]) -> None:
+        super().__init__(settings, connector)
+        self._cut = cut
+
+    def publish(self, batch: Batch) -> None:
+        ledger = batch.position.ledger
+        super().publish(batch)
+        if self._cut(Batch([], batch.position, batch.topics, batch.complete)) and ledger is not None:
+            raise Cut("cut off by the test")
+
+
+class Line:
+    """One connector.
+
+    Args:
+        name: the bridge's.
+        kafka, database: where to and from.
+    """
+
+    def __init__(self, name: str, kafka: KafkaServer, database: Database) -> None:
+        self.name, self.kafka, self.database = name, kafka, database
+        self.policy = "compact"
+
+    def settings(self, tables: list[Any], **section: Any) -> Settings:
+        """One partition a topic, so that what a test sees is in order; `section` adds to the connector's."""
+        document = {
+            "name": self.name,
+            "kafka": {"bootstrap_servers": self.kafka.bootstrap_servers},
+            "databases": {"warehouse": {"url": self.database.url()}},
+            "topics": {"defaults": {"partitions": 1, "replication_factor": 1, "cleanup_policy": self.policy}},
+            "connectors": {
+                "w": {
+                    "type": "postgres_wal",
+                    "database": "warehouse",
+                    "tables": tables,
+                    "idle_interval": "1s",
+                    **section,
+                }
+            },
+        }
+        return parse(orjson.dumps(document).decode(), {})
+
+    def run(self, tables: list[Any], cut: Callable[[Batch], bool], **section: Any) -> None:
+        """Run the connector until it is cut off, or ends by itself."""
+        settings = self.settings(tables, **section)
+        with suppress(Cut):
+            run_connector(self._made(settings), CutPublisher(settings, "w", cut))
+
+    def _made(self, settings: Settings) -> Connector:
+        self.connector = connector_plugins()["postgres_wal"].create(settings, "w", settings.connectors["w"])
+        return self.connector
+
+    @contextmanager
+    def running(
+        self, tables: list[Any], *, state: str = "streaming", **section: Any
+    ) -> Iterator[Callable[[Callable[[], bool]], None]]:
+        """Run the connector; the yielded function waits for a fact, and raises what the connector ended with."""
+        settings = self.settings(tables, **section)
+        connector = self._made(settings)
+        ended: list[BaseException | None] = []
+
+        def run() -> None:
+            try:
+                run_connector(connector, Publisher(settings, "w"))
+                ended.append(None)
+            except BaseException as error:
+                ended.append(error)
+
+        def until(fact: Callable[[], bool]) -> None:
+            deadline = monotonic() + SECONDS
+            while not fact():
+                if ended and ended[0] is not None:
+                    raise ended[0]
+                assert monotonic() < deadline, connector.status()
+                thread.join(0.05)
+
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            until(lambda: bool(ended) or connector.status()["state"] == state)
+            yield until
+        finally:
+            connector.stop()
+            thread.join(SECONDS)
+
+    def events(self, table: str) -> list[Value | None]:
+        """All committed values on the table's topic."""
+        topic = names.event_topic(self.name, "public", table)
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.kafka.bootstrap_servers,
+                "group.id": f"{self.name}-test",
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            }
+        )
+        consumer.assign([TopicPartition(topic, 0, 0)])
+        found = []
+        while (message := consumer.poll(SECONDS)) is not None:
+            if message.error():
+                break
+            value = message.value()
+            found.append(None if value is None else orjson.loads(value))
+        consumer.close()
+        return found
+
+
+def ids(events: list[Value | None], op: str) -> list[int]:
+    """Keys of the events of one kind, in order."""
+    return [event["after"]["id"] for event in events if event is not None and event["op"] == op]
