@@ -176,38 +176,38 @@ def check_slot(slot: Slot | None, name: str, stored: WalPosition, now: int, subj
     Raises: Gap: names the slot and the range of LSNs.
     """
     missing = f"changes from {lsn_text(stored.end_lsn)} to {lsn_text(now)} (now) may be missing"
-    heal = "the topics no longer follow the source; take a new snapshot into new topics, or reset this connector"
     if now < stored.end_lsn:
         raise Gap(
             f"{subject}: the server is at {lsn_text(now)}, behind the stored position {lsn_text(stored.end_lsn)}: "
-            "it was set back, and what it did since was published",
-            hint=heal,
+            "it was set back, and what it did since was published"
         )
     if slot is None:
-        raise Gap(f"{subject}: replication slot {name} is gone; {missing}", hint=heal)
+        raise Gap(f"{subject}: replication slot {name} is gone; {missing}")
     if slot.plugin != "pgoutput":
         raise Refused(f"{subject}: replication slot {name} belongs to plugin {slot.plugin}, not pgoutput")
     if slot.status == "lost" or slot.confirmed is None:
-        raise Gap(f"{subject}: replication slot {name} was invalidated, its WAL is removed; {missing}", hint=heal)
+        raise Gap(f"{subject}: replication slot {name} was invalidated, its WAL is removed; {missing}")
     if slot.confirmed > stored.end_lsn:
         raise Gap(
             f"{subject}: replication slot {name} was advanced to {lsn_text(slot.confirmed)}, past the stored position: "
-            f"changes from {lsn_text(stored.end_lsn)} to {lsn_text(slot.confirmed)} are missing",
-            hint=heal,
+            f"changes from {lsn_text(stored.end_lsn)} to {lsn_text(slot.confirmed)} are missing"
         )
 
 
 def check_timeline(connection: ReplicationConnection, system: System, stored: WalPosition, subject: str) -> None:
     """Go along with a promotion that left our timeline at or after the stored position.
 
-    Raises: Gap: another cluster, or a timeline without our last changes.
+    Raises: Gap: another cluster, or a timeline without our last changes. Not lasting: on the server
+        that was meant, nothing may be missing.
     """
     origin = stored.origin
     if system.identifier != origin.system:
         raise Gap(
             f"{subject}: this is another cluster: system identifier {system.identifier}, "
             f"the stored position is of {origin.system}",
-            hint="after pg_upgrade or a restore the position means nothing; reset this connector and snapshot again",
+            hint="if `databases` names the right server (after pg_upgrade, or a restore): "
+            f"`cdc heal {subject.removeprefix('connector ')}` shows what it takes to go on with it",
+            lasting=False,
         )
     if system.timeline == origin.timeline:
         return
@@ -220,9 +220,11 @@ def check_timeline(connection: ReplicationConnection, system: System, stored: Wa
             raise Gap(
                 f"{subject}: the server was promoted to timeline {system.timeline}, which left timeline "
                 f"{origin.timeline} at {fields[1].strip()}, before the stored position {lsn_text(stored.end_lsn)}: "
-                "changes already published never happened there"
+                "changes already published never happened there",
+                lasting=False,
             )
-    raise Gap(f"{subject}: timeline {system.timeline} of the server does not come from {origin.timeline}")
+    came = f"timeline {system.timeline} of the server does not come from {origin.timeline}"
+    raise Gap(f"{subject}: {came}", lasting=False)
 
 
 def publication_sql(name: str, tables: Sequence[Table]) -> str:
