@@ -47,7 +47,7 @@ def prove(
     """Let everything that may fail fail, and count what was lost; exit 0 when every promise held, else 1."""
     from cdc.prove.campaign import Campaign, run  # its servers are an extra, and not everybody has it
     from cdc.prove.faults import ALL
-    from cdc.prove.report import document, markdown, show
+    from cdc.prove.report import document, page, show
     from cdc.prove.servers import Servers
     from cdc.testing.process import ServerError
 
@@ -67,7 +67,7 @@ def prove(
     show(result, console)
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text("# What was proven\n\n" + markdown(result))
+        report.write_text(page(result, report.read_text() if report.exists() else ""))
         report.with_suffix(".json").write_bytes(orjson.dumps(document(result), option=orjson.OPT_INDENT_2))
     raise typer.Exit(130 if result.interrupted else 0 if result.held else 1)
 

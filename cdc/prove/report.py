@@ -110,8 +110,18 @@ def show(report: Report, console: Console) -> None:
     console.print(report.sentence, style="green" if report.held else "bold red", highlight=False)
 
 
+HEADING = "## The last full run"
+"""Below this heading of a page a report is put; what stands above it stays."""
+
+
+def page(report: Report, there: str) -> str:
+    """It as a page: in place of what is under `HEADING` in the page that is there, or one of its own."""
+    above, heading, _ = there.partition(HEADING)
+    return f"{above}{heading}\n\n{markdown(report)}" if heading else f"# What was proven\n\n{markdown(report)}"
+
+
 def markdown(report: Report) -> str:
-    """It as a page, all but the title."""
+    """It as a part of a page."""
     lines = [f"    {report.command}", ""]
     lines += [f"{report.began.astimezone(UTC):%Y-%m-%d}, on {report.servers}. {_capital(report.sentence)}.", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---|" + "--:|" * (len(COLUMNS) - 1)]

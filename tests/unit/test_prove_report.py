@@ -14,7 +14,7 @@ from cdc.errors import ConfigError
 from cdc.prove.fault import Fault
 from cdc.prove.faults import ALL
 from cdc.prove.prover import LeftOut, Result
-from cdc.prove.report import COLUMNS, Report, cells, document, markdown, show
+from cdc.prove.report import COLUMNS, Report, cells, document, markdown, page, show
 from cdc.prove.stage import Stage
 
 
@@ -60,12 +60,20 @@ def test_the_table_counts() -> None:
 
 
 def test_the_page_holds_the_command_the_sums_and_what_was_left_out() -> None:
-    page = markdown(report(GOOD, BAD))
-    assert "    cdc prove --seed 1\n" in page
-    assert "| **all** | **4** | **12,355** | **2** |" in page
-    assert "cut: BROKEN: the sink stays down" in page
-    assert "`moved` (a clock is moved): no C compiler here" in page
-    assert "PROMISES WERE BROKEN" in page
+    said = markdown(report(GOOD, BAD))
+    assert "    cdc prove --seed 1\n" in said
+    assert "| **all** | **4** | **12,355** | **2** |" in said
+    assert "cut: BROKEN: the sink stays down" in said
+    assert "`moved` (a clock is moved): no C compiler here" in said
+    assert "PROMISES WERE BROKEN" in said
+
+
+def test_a_page_keeps_what_stands_above_its_last_run() -> None:
+    first = page(report(BAD), "# Ours\n\nWords.\n\n## The last full run\n\nold\n")
+    assert first.startswith("# Ours\n\nWords.\n\n## The last full run\n\n    cdc prove --seed 1\n")
+    assert "old" not in first
+    assert page(report(BAD), first) == first
+    assert page(report(BAD), "").startswith("# What was proven\n")
 
 
 def test_the_terminal_and_the_document_say_the_same() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import cast
 
@@ -15,9 +16,9 @@ from cdc.prove.stage import Stage
 from cdc.prove.waiting import Broken, eventually
 from cdc.prove.warehouse import ITEMS
 from cdc.testing.cluster import BROKERS, KafkaCluster
-from cdc.testing.proxy import ProxiedKafka, ProxiedPostgres
+from cdc.testing.proxy import ProxiedKafka
 from cdc.testing.servers import Broker
-from cdc.testing.standby import FAILOVER_SINCE, PostgresStandby, primary_settings
+from cdc.testing.standby import FAILOVER_SINCE, PostgresPair
 
 ELECTION_SECONDS = 60.0
 
@@ -71,31 +72,21 @@ def _leader(cluster: KafkaCluster, topic: str) -> int:
     return max(0, cluster.leader(topic))
 
 
-def _primary() -> ProxiedPostgres:
-    return ProxiedPostgres(settings=primary_settings((FAILOVER_SINCE, 0)))
-
-
-def _have_standby(stage: Stage) -> None:
-    primary = cast(ProxiedPostgres, stage.source.server)
-    stage.yaml["databases"]["warehouse"]["url"] = primary.url_behind_proxy(stage.source.name)
+def _reach_pair(stage: Stage) -> None:
+    pair = cast(PostgresPair, stage.source.server)
+    stage.yaml["databases"]["warehouse"]["url"] = pair.url_behind_proxy(stage.source.name)
     # The primary is gone by then, and its database is to be dropped at the end.
-    stage.ending.callback(primary.start)
-    stage.bring(PostgresStandby(primary))
+    stage.ending.callback(pair.start)
 
 
 def promote(stage: Stage, rng: Random) -> None:
     """The primary is killed, the standby takes its place and its address."""
-    primary, standby = cast(ProxiedPostgres, stage.source.server), stage.the(PostgresStandby)
-    slots = [slot for (slot,) in stage.source.rows("SELECT slot_name FROM pg_replication_slots WHERE failover")]
-    for slot in slots:
-        eventually(lambda slot=slot: standby.synchronized(slot), 120, f"the standby has slot {slot}")  # type: ignore[misc]
+    pair = cast(PostgresPair, stage.source.server)
+    for (slot,) in stage.source.rows("SELECT slot_name FROM pg_replication_slots WHERE failover"):
+        eventually(partial(pair.standby.synchronized, slot), 120, f"the standby has slot {slot}")
     time.sleep(rng.uniform(0.0, 2.0))
-    primary.kill()
-    primary.proxy.cut()
-    standby.promote()
-    stage.source_moved(standby)
-    primary.proxy.lead_to(standby.port)
-    primary.proxy.resume()
+    pair.fail_over()
+    stage.source_moved(pair.standby)
 
 
 def _reach_kafka(stage: Stage) -> None:
@@ -169,7 +160,7 @@ FAULTS = (
         "PostgreSQL is killed and its standby promoted, with its failover slots",
         promote,
         (own_postgres, follows_failover_slots),
-        Setting(source=_primary, prepare=_have_standby, fresh=True),
+        Setting(source=PostgresPair, prepare=_reach_pair, fresh=True),
         most=5,
     ),
     Fault(
