@@ -10,11 +10,15 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from cdc.testing.process import ServerError
-from cdc.testing.servers import PostgresServer
+from cdc.testing.proxy import ProxiedPostgres
+from cdc.testing.servers import PostgresInstallation, PostgresServer
 from cdc.testing.system import HOST, as_user, wait_for
 
 FAILOVER_SINCE = 17
 """From this version on logical slots can follow to a standby."""
+
+_SLOT = "standby"
+_HOLDER = "holder"
 
 _CATCH_UP_SECONDS = 60.0
 
@@ -25,7 +29,7 @@ class PostgresStandby(PostgresServer):
     From PostgreSQL 17 on it keeps copies of the primary's failover slots up to date.
 
     Args:
-        primary: must run, with `primary_settings` if slots are to follow exactly.
+        primary: must run, its `synchronized_standby_slots` says whether it waits for this one.
         slot: a physical replication slot, made on the primary.
         upstream_port: where the primary is reached; its own port if not given (a proxy's, say).
         settings: of postgresql.conf.
@@ -36,7 +40,7 @@ class PostgresStandby(PostgresServer):
     def __init__(
         self,
         primary: PostgresServer,
-        slot: str = "standby",
+        slot: str = _SLOT,
         *,
         upstream_port: int | None = None,
         settings: Mapping[str, str] | None = None,
@@ -117,9 +121,61 @@ class PostgresStandby(PostgresServer):
         (self.data_dir / "standby.signal").touch()
 
 
-def primary_settings(version: tuple[int, int], slot: str = "standby") -> dict[str, str]:
-    """Settings of a primary that sends a change to nobody but the standby before the standby has it (PostgreSQL 17+).
+class PostgresPair(ProxiedPostgres):
+    """A primary with a standby that can take over its address and its failover slots, whenever they are made.
 
-    Without them a connector may have published what a promotion takes back.
+    The primary sends a change to nobody but the standby before the standby has it
+    (`synchronized_standby_slots`): nothing is published that a promotion takes back.
+
+    Args:
+        installation: PostgreSQL 17 or later; the newest if not given.
     """
-    return {"synchronized_standby_slots": slot} if version[0] >= FAILOVER_SINCE else {}
+
+    def __init__(self, installation: PostgresInstallation | None = None) -> None:
+        super().__init__(installation, settings={"synchronized_standby_slots": _SLOT})
+        self._standby: PostgresStandby | None = None
+
+    @property
+    def standby(self) -> PostgresStandby:
+        assert self._standby is not None, "the pair was not started"
+        return self._standby
+
+    def start(self) -> None:
+        super().start()
+        if self._standby is None:
+            self._standby = PostgresStandby(self)
+            self._standby.start()
+            self._hold()
+
+    def fail_over(self) -> None:
+        """The primary is killed, the standby is promoted and reached by the primary's address from now on."""
+        self.kill()
+        self.proxy.cut()
+        self.standby.promote()
+        self.proxy.lead_to(self.standby.port)
+        self.proxy.resume()
+
+    def close(self) -> None:
+        try:
+            if self._standby is not None:
+                self._standby.close()
+        finally:
+            super().close()
+
+    def _hold(self) -> None:
+        """A slot that the standby has and nobody moves: with it, later ones follow at once.
+
+        Else the standby would no longer have the catalog rows that a new slot needs, until that is advanced.
+        """
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_create_logical_replication_slot(%s, 'pgoutput', false, false, true)", [_HOLDER]
+            )
+
+            def followed() -> bool:
+                connection.execute("SELECT pg_log_standby_snapshot()")
+                connection.execute("SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())", [_HOLDER])
+                return self.standby.synchronized(_HOLDER)
+
+            if not wait_for(followed, _CATCH_UP_SECONDS, pause=0.3):
+                raise ServerError("slots of the primary do not follow to the standby")
