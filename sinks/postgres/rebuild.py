@@ -68,6 +68,12 @@ class Topic:
             for held in self.held.values()
         )
 
+    @property
+    def has_moved_keys(self) -> bool:
+        """Whether partitions were added since it was read."""
+        counts = {held.topic.partitions for held in self.held.values() if held.next_offset and held.topic}
+        return self.now is not None and not self.is_other and bool(counts - {0, self.now.partitions})
+
     def gap(self, sink: str) -> Gap | None:
         """The first gap of its partitions."""
         if self.now is None:
@@ -260,10 +266,12 @@ def _plan(topic: Topic, target: Target | None, way: str, has_gap: bool) -> list[
             said.append(f"    the topic is EMPTY: every row of {table} would go; first {snapshot}")
         elif not topic.is_whole:
             said.append("    the topic may lack events of rows that there are (see docs/sink-postgres.md)")
+        if topic.has_moved_keys:
+            said.append("    its connector has a gap too: heal that first, as it puts the keys where they belong now")
         return said
     return [
         f"{reading}, over the rows of {table}; rows that it does not have stay",
         "    the topic is not complete (it is not compacted, or its beginning expired): which of those rows the source "
         "still has cannot be known",
-        f"    {snapshot}; after that the option to remove them is safe",
+        f"    {snapshot}; when it is done, --remove-unpublished takes the others away",
     ]

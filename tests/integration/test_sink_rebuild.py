@@ -286,6 +286,7 @@ def test_added_partitions_are_healed(bridge: MakeBridge, member: Any) -> None:
     with orders.transaction():
         orders.put(1, 100, partition=1)
     assert isinstance(member(orders).failed(), Gap)
+    assert "its connector has a gap too: heal that first" in "\n".join(orders.rebuild().lines)
     orders.rebuild().apply()
     member(orders)
     orders.until(lambda: orders.rows() == [(0, 0), (1, 100), (2, 2), (3, 3)])
