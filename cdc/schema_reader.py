@@ -30,6 +30,7 @@ class SchemaReader:
     def __init__(self, settings: Settings) -> None:
         self._partition = TopicPartition(names.schemas_topic(settings.name), 0)
         self._next = 0
+        self._exists = False
         self._versions: dict[str, list[TableSchema]] = {}
         self._consumer = Consumer(
             kafka_config(
@@ -85,13 +86,16 @@ class SchemaReader:
         self._consumer.close()
 
     def _end(self) -> int:
+        topic = self._partition.topic
         try:
+            # Of a topic that is not there librdkafka would ask for the end until the patience is over.
+            if not self._exists and self._consumer.list_topics(topic, PATIENCE).topics[topic].error is not None:
+                return 0
+            self._exists = True
             _, high = self._consumer.get_watermark_offsets(self._partition, timeout=PATIENCE)
         except KafkaException as error:
-            cause = error.args[0]
-            if cause.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-                return 0
-            raise BrokerUnavailable(f"topic {self._partition.topic}: its end cannot be read: {cause.str()}") from None
+            reason = error.args[0].str()
+            raise BrokerUnavailable(f"topic {topic}: its end cannot be read: {reason}") from None
         return int(high)
 
     def _read(self, message: Message) -> bool:
