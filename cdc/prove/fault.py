@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Literal
 
-from cdc.testing.servers import Broker, PostgresServer
+from cdc.testing.servers import Brokers, PostgresServer
 
 if TYPE_CHECKING:
     from cdc.prove.servers import Available
@@ -45,7 +45,7 @@ class Setting:
     workers: int = 1
     source: Callable[[], PostgresServer] | None = None
     target: Callable[[], PostgresServer] | None = None
-    kafka: Callable[[], Broker] | None = None
+    kafka: Callable[[], Brokers] | None = None
     prepare: Callable[[Stage], None] = _as_it_is
     begin: Literal["streaming", "snapshot", "started", "stopped"] = "streaming"
     fresh: bool = False

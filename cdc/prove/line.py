@@ -23,7 +23,7 @@ from cdc.prove.observed import await_key, event, events, messages, topics_of
 from cdc.prove.truth import Witness, number
 from cdc.prove.warehouse import AUDIT, BULK, ITEMS, SCRATCH, TABLES, VAULT, Table
 from cdc.testing.databases import Database
-from cdc.testing.servers import Broker
+from cdc.testing.servers import Brokers
 
 MARKER = -1
 """Key of the row that is written last."""
@@ -44,7 +44,7 @@ class Line:
     """
 
     def __init__(
-        self, source: Database, target: Database, kafka: Broker, prefix: str, items: int, folder: Path | None
+        self, source: Database, target: Database, kafka: Brokers, prefix: str, items: int, folder: Path | None
     ) -> None:
         self.source, self.target, self.kafka, self.prefix = source, target, kafka, prefix
         self.bulk = Bulk()

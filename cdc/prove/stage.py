@@ -25,7 +25,7 @@ from cdc.prove.load import Load
 from cdc.prove.servers import GivenKafka, Servers
 from cdc.prove.waiting import eventually
 from cdc.testing.databases import Database, fresh_database
-from cdc.testing.servers import Broker, PostgresServer
+from cdc.testing.servers import Brokers, PostgresServer
 from cdc.testing.sweeper import sweeper
 
 Part = TypeVar("Part", bound=AbstractContextManager[object])
@@ -89,7 +89,7 @@ class Stage:
         enter = self.ending.enter_context
         source = enter(setting.source()) if setting.source else servers.postgres()
         target = enter(setting.target()) if setting.target else servers.postgres()
-        kafka: Broker = enter(setting.kafka()) if setting.kafka else servers.kafka()
+        kafka: Brokers = enter(setting.kafka()) if setting.kafka else servers.kafka()
         if setting.kafka is None:
             self.ending.callback(self._clear, kafka)
         self.line = Line(
@@ -113,7 +113,7 @@ class Stage:
         setting.prepare(self)
         self.bridge = self.another()
 
-    def _clear(self, kafka: Broker) -> None:
+    def _clear(self, kafka: Brokers) -> None:
         """Hundreds of stages would be too much for one broker; a Kafka that was given is left as it was."""
         if isinstance(kafka, GivenKafka):
             clear(kafka.bootstrap_servers, self.name, self.note)
@@ -134,7 +134,7 @@ class Stage:
         return self.line.target
 
     @property
-    def kafka(self) -> Broker:
+    def kafka(self) -> Brokers:
         return self.line.kafka
 
     def __enter__(self) -> Stage:

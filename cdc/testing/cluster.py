@@ -86,12 +86,12 @@ class KafkaCluster:
             return -1
         return int(partitions[partition].leader) if partition in partitions else -1
 
-    def kill(self, number: int) -> None:
-        """SIGKILL for a broker; `start_broker` brings it back with its data and address."""
+    def kill_broker(self, number: int) -> None:
+        """SIGKILL for one; `start_broker` brings it back with its data and address."""
         self.brokers[number].kill()
 
     def start_broker(self, number: int) -> None:
-        """Start a broker again; it catches up by itself."""
+        """Start one again; it catches up by itself."""
         self.brokers[number].start()
 
     def start(self) -> None:
@@ -118,6 +118,12 @@ class KafkaCluster:
         self._each(KafkaServer.stop)
         if self._controller is not None:
             self._controller.stop()
+
+    def kill(self) -> None:
+        """SIGKILL for all of them."""
+        self._each(KafkaServer.kill)
+        if self._controller is not None:
+            self._controller.kill()
 
     def close(self) -> None:
         """End all at once and remove their data."""

@@ -24,7 +24,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from types import TracebackType
+from typing import Literal, Protocol, Self
 from urllib.parse import quote
 
 import psycopg
@@ -180,6 +181,25 @@ class PostgresServer(Server):
     def _answers(self) -> bool:
         ping = psycopg.pq.PGconn.ping(f"host={HOST} port={self.port} connect_timeout=2".encode())
         return ping == psycopg.pq.Ping.OK
+
+
+class Brokers(Protocol):
+    """Kafka, however many brokers it is made of."""
+
+    @property
+    def bootstrap_servers(self) -> str: ...
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
 
 
 class Broker(Server):

@@ -23,12 +23,12 @@ def test_a_leader_may_be_lost_and_not_one_more(kafka: KafkaServer, apart: bool) 
         producer.init_transactions(60)
         write(producer)
 
-        cluster.kill(first)
+        cluster.kill_broker(first)
         assert wait_for(lambda: cluster.leader("kept") not in (-1, first), 30)
         write(producer)
 
         second = cluster.leader("kept")
-        cluster.kill(second)
+        cluster.kill_broker(second)
         producer.begin_transaction()
         producer.produce("kept", b"value")
         with pytest.raises(KafkaException):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import cast
@@ -17,7 +16,6 @@ from cdc.prove.waiting import Broken, eventually
 from cdc.prove.warehouse import ITEMS
 from cdc.testing.cluster import BROKERS, KafkaCluster
 from cdc.testing.proxy import ProxiedKafka
-from cdc.testing.servers import Broker
 from cdc.testing.standby import FAILOVER_SINCE, PostgresPair
 
 ELECTION_SECONDS = 60.0
@@ -33,10 +31,6 @@ def follows_failover_slots(here: Available) -> str | None:
     return f"PostgreSQL {here.postgres} has no failover slots; {FAILOVER_SINCE} and later do"
 
 
-def _three_brokers(controller_apart: bool) -> Callable[[], Broker]:
-    return lambda: cast(Broker, KafkaCluster(controller_apart=controller_apart))
-
-
 def _replicate(stage: Stage) -> None:
     stage.yaml["topics"]["defaults"]["replication_factor"] = BROKERS
 
@@ -46,11 +40,11 @@ def lose_two_brokers(stage: Stage, rng: Random) -> None:
     cluster = cast(KafkaCluster, stage.kafka)
     topic = stage.line.topic(ITEMS)
     first = eventually(lambda: _leader(cluster, topic), ELECTION_SECONDS, f"topic {topic} has a leader")
-    cluster.kill(first)
+    cluster.kill_broker(first)
     mark = stage.mark()
     eventually(lambda: stage.arrived(mark), ELECTION_SECONDS * 2, "the line goes on without the leader")
     second = rng.choice(cluster.running)
-    cluster.kill(second)
+    cluster.kill_broker(second)
     time.sleep(1.0)  # what was on its way has come
     late = stage.mark()
     time.sleep(rng.uniform(3.0, 8.0))
@@ -142,7 +136,7 @@ FAULTS = (
         "of three brokers the leader is killed, then one more (it stops), then one comes back",
         lose_two_brokers,
         (real_kafka,),
-        Setting(kafka=_three_brokers(controller_apart=True), prepare=_replicate),
+        Setting(kafka=partial(KafkaCluster, controller_apart=True), prepare=_replicate),
         patience=240.0,
         most=5,
     ),
@@ -151,7 +145,7 @@ FAULTS = (
         "the same where the brokers are the controllers too",
         lose_two_brokers,
         (real_kafka,),
-        Setting(kafka=_three_brokers(controller_apart=False), prepare=_replicate),
+        Setting(kafka=KafkaCluster, prepare=_replicate),
         patience=240.0,
         most=5,
     ),
