@@ -11,23 +11,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from cdc import homes, names, patterns, topics
+from cdc import names, topics
 from cdc.connector import Stopped
 from cdc.errors import BrokerUnavailable, Fenced, Gap, Interrupted, PublishError, RecordTooLarge
 from cdc.event import EVERY_PARTITION, Batch, EventTopic
 from cdc.failpoints import reach
+from cdc.holdings import Holdings
+from cdc.homes import Watch
 from cdc.kafka import SOCKET_TIMEOUT, SOCKET_TIMEOUT_MS, client
-from cdc.offsets import read_documents
 from cdc.position import Position
 from cdc.settings import Settings
-from cdc.stored import Home, Stored
+from cdc.stored import Home
 
 CALL_SECONDS = 1.0
 """How long one call into librdkafka may block, so that a stop is noticed."""
@@ -87,9 +87,8 @@ class Publisher:
         self._queue_bytes = int(queue) * 1024
         self._open = False
         self._tables: dict[str, EventTopic] = {}
-        self._expiring: set[str] = set()
-        self._stored: Stored | None = None
-        self._watch: homes.Watch | None = None
+        self._holdings = Holdings(settings, connector, self._admin, self.stopping)
+        self._watch: Watch | None = None
         self._refused: KafkaError | None = None
         self._asked: Callable[[], bool] = lambda: False
 
@@ -127,9 +126,9 @@ class Publisher:
         reach("publisher.before_init")
         self._patiently(self._producer.init_transactions)
         reach("publisher.after_init")
-        self._stored = self._read()
+        stored = self._holdings.read()
         reach("publisher.after_read_position")
-        return self._stored.position
+        return stored.position
 
     def look(self) -> Position | None:
         """What is stored, without taking over: for who holds the source's lock and publishes nothing.
@@ -137,19 +136,14 @@ class Publisher:
         Raises: BrokerUnavailable, PublishError.
         """
         self._reach_broker()
-        self._stored = self._read()
-        return self._stored.position
+        return self._holdings.read().position
 
     def check(self) -> None:
         """Whether all that was stored is there, and all event topics are the ones that were published to.
 
         Raises: Gap; BrokerUnavailable, PublishError.
         """
-        stored = self._documents
-        stored.check(self._offsets_topic)
-        self._check_topics()
-        if stored.position is None:
-            self._check_new()
+        self._holdings.check()
 
     def watch(self, found: Callable[[], None]) -> None:
         """Go on checking, from a thread; once something is missing nothing is published any more.
@@ -157,14 +151,7 @@ class Publisher:
         Args:
             found: called then, from the thread.
         """
-        begin = self._offsets_begin()
-
-        def look() -> None:
-            self._check_topics()
-            if self._offsets_begin() > begin:
-                self._read().check(self._offsets_topic, begun=self._documents.position is not None)
-
-        self._watch = homes.Watch(look, found)
+        self._watch = self._holdings.watch(found)
 
     def check_watch(self) -> None:
         """Raises: Gap that `watch` found."""
@@ -173,10 +160,9 @@ class Publisher:
 
     def remember(self, gap: Gap) -> None:
         """Have every start raise this gap, until a heal begins; as far as Kafka can be reached."""
-        stored = self._stored
-        if gap.lasting and stored is not None and self._producer is not None and not self._open:
+        if gap.lasting and self._holdings.known and self._producer is not None and not self._open:
             try:
-                self._store([stored.gap_record(gap)])
+                self._store([self._holdings.stored.gap_record(gap)])
             except PublishError as error:
                 structlog.get_logger().warning("the gap could not be stored", error=error.message)
 
@@ -185,17 +171,8 @@ class Publisher:
 
         Raises: Interrupted, Fenced, BrokerUnavailable: nothing was stored, or it is not known.
         """
-        stored = self._documents
-        now = homes.look(self._admin, stored.homes)
-        stored.keep(
-            {
-                name: Home(
-                    found.id, found.partitions, home.table, moved=home.moved or found.partitions != home.partitions
-                )
-                for name, home in stored.homes.items()
-                if (found := now.get(name)) is not None and found.id == home.id
-            }
-        )
+        self._holdings.accept()
+        stored = self._holdings.stored
         self._store([*stored.records(position), stored.gap_record(None)])
 
     def publish(self, batch: Batch) -> None:
@@ -211,7 +188,7 @@ class Publisher:
         if batch.topics:
             self.prepare(batch.topics)
         for topic in batch.complete:
-            self._documents.settle(topic)
+            self._holdings.stored.settle(topic)
         self._check_sizes(batch)
         reach("publisher.before_begin")
         self._begin()
@@ -233,7 +210,7 @@ class Publisher:
                 except BufferError:
                     self._produce(topic, key, value, partition, timestamp, headers)
             reach("publisher.after_records")
-            for key, position in self._documents.records(batch.position):
+            for key, position in self._holdings.stored.records(batch.position):
                 self._produce(self._offsets_topic, key, position, 0, 0, None)
         except KafkaException as error:
             raise self._given_up(error.args[0]) from error
@@ -248,33 +225,20 @@ class Publisher:
         Raises: Gap: a topic is not the one that was published to; BrokerUnavailable, PublishError.
         """
         new = {event_topic.topic: event_topic for event_topic in needed}
-        unknown = [topic for topic in new if topic not in self._limits]
+        unknown = {name: event_topic for name, event_topic in new.items() if name not in self._limits}
         if unknown:
-            known = self._documents.homes
-            lost = [topic for topic in unknown if topic in known]
-            if lost:
-                # Before they are made again.
-                homes.check(self._admin, self._documents.subject, {topic: known[topic] for topic in lost})
-            topics.ensure(self._admin, {topic: topics.event_topic(self.settings, topic) for topic in unknown})
-            for topic, config in topics.existing_configuration(self._admin, unknown).items():
+            for topic, config in self._holdings.prepare(unknown).items():
                 self._limits[topic] = int(config["max.message.bytes"])
-                if topics.expires(config):
-                    self._expiring.add(topic)
                 self._check_batch_size(topic)
-            found = homes.look(self._admin, unknown)
-            first = {
-                topic: replace(home, table=new[topic].table) for topic, home in found.items() if topic not in known
-            }
-            self._documents.keep({**known, **first})
         self._tables.update(new)
 
     def home(self, topic: str) -> Home:
         """What is stored of an event topic that was prepared."""
-        return self._documents.homes[topic]
+        return self._holdings.home(topic)
 
     def expires(self, topic: str) -> bool:
         """Whether old events of a prepared topic go away by time or size."""
-        return topic in self._expiring
+        return self._holdings.expires(topic)
 
     def close(self) -> None:
         """Throw the producer away; what it had not committed is aborted, by the next one at the latest."""
@@ -343,6 +307,11 @@ class Publisher:
         """What a failed transactional call means; the producer is of no use any more."""
         if error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED):
             return Fenced(f"connector {self.connector}: fenced by a newer producer, or its transaction timed out")
+        if error.code() == KafkaError.INVALID_TRANSACTION_TIMEOUT:
+            return PublishError(
+                f"connector {self.connector}: Kafka allows no transactions of {TRANSACTION_TIMEOUT_MS // 1000} s",
+                hint=f"raise transaction.max.timeout.ms of the brokers to {TRANSACTION_TIMEOUT_MS} or more",
+            )
         refused = self._refused
         if refused is not None and not refused.retriable() and refused.code() not in _PURGED:
             return Interrupted(f"Kafka refused an event: {refused.str()}")
@@ -401,50 +370,6 @@ class Publisher:
             raise self._given_up(error.args[0]) from error
         self._patiently(self._transactional.commit_transaction)
         self._open = False
-
-    def _read(self) -> Stored:
-        home = homes.look(self._admin, [self._offsets_topic]).get(self._offsets_topic)
-        if home is None:
-            return Stored(self.connector, Home("", 0))
-        documents = read_documents(self.settings.kafka, self._offsets_topic, self.stopping)
-        stored = Stored.read(self.connector, home, documents)
-        structlog.get_logger().debug("position read", connector=self.connector, found=stored.position is not None)
-        return stored
-
-    def _check_topics(self) -> None:
-        """Raises: Gap when the offsets topic or the topic of a captured table is not as it was."""
-        stored = self._documents
-        captured = self.settings.connectors[self.connector].captured()
-        mine = {
-            name: home
-            for name, home in stored.homes.items()
-            if captured is None or patterns.matching(captured, home.table)
-        }
-        homes.check(self._admin, stored.subject, {self._offsets_topic: stored.offsets, **mine})
-
-    def _check_new(self) -> None:
-        """Nothing is stored: then no captured table may have events, or deletes since would never be known."""
-        captured = self.settings.connectors[self.connector].captured() or ()
-        wanted = [names.topic_of_entry(self.settings.name, entry) for entry in captured]
-        there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
-        used = homes.with_events(self._admin, [topic for topic in there if patterns.matching(wanted, topic)])
-        if used:
-            raise Gap(
-                f"{self._documents.subject}: no position is stored on {self._offsets_topic}, but there are events on "
-                f"{', '.join(used)}: what they were read up to is not known",
-                lasting=False,
-            )
-
-    def _offsets_begin(self) -> int:
-        """The first offset of the offsets topic; it moves only when records are removed in another way than by key."""
-        partition = TopicPartition(self._offsets_topic, 0)
-        found = homes.offsets_at(self._admin, [partition], homes.BEGIN)
-        return found[self._offsets_topic, 0]
-
-    @property
-    def _documents(self) -> Stored:
-        assert self._stored is not None, "take_over comes first"
-        return self._stored
 
     @property
     def _transactional(self) -> Producer:
