@@ -282,7 +282,7 @@ class Supervisor:
             del self._watches[worker.task.name]
             return
         self._workers = [other for other in self._workers if other is not worker]
-        if worker.task.name in self._watches:
+        if worker.task.kind == "connector" and worker.task.name in self._watches:
             self._remove(self._watches[worker.task.name])
 
     def _listen(self, worker: Supervised) -> None:

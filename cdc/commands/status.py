@@ -86,6 +86,10 @@ def _notes(name: str, worker: Mapping[str, Any]) -> list[Text]:
         notes.append(Text.assemble((f"{name}: ", "bold"), "snapshot ", progress(worker["snapshot"])))
     if worker.get("wal_warning"):
         notes.append(Text.assemble((f"{name}: ", "bold"), (str(worker["wal_warning"]), "yellow")))
+    unwatched = (worker.get("watch") or {}).get("error")
+    if unwatched and worker["error"] != unwatched:
+        message = f"what its source keeps cannot be watched: {unwatched['message']}"
+        notes.append(Text.assemble((f"{name}: ", "bold"), (message, "yellow")))
     silent = worker.get("silent_seconds")
     if silent is not None and silent > 10:
         notes.append(Text.assemble((f"{name}: ", "bold"), f"has said nothing for {duration(silent)}"))

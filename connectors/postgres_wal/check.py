@@ -188,8 +188,16 @@ def _slot(checked: Checked) -> Iterator[Finding]:
     yield checked.finding(level, "slot", f"{name} retains {retained} MiB of WAL{safe}")
 
 
+def _kept(checked: Checked) -> Iterator[Finding]:
+    """The server's own limit holds when nothing of the bridge runs."""
+    if checked.one("SELECT setting FROM pg_settings WHERE name = 'max_slot_wal_keep_size'") == ("-1",):
+        message = "not set: while no `cdc run` runs, nothing limits the WAL that the slot keeps"
+        mend = "ALTER SYSTEM SET max_slot_wal_keep_size = '100GB'; SELECT pg_reload_conf();"
+        yield checked.finding("note", "max_slot_wal_keep_size", message, mend)
+
+
 def _slot_name(checked: Checked) -> str:
     return checked.section.slot or names.slot_name(checked.settings.name, checked.name)
 
 
-CHECKS: tuple[Callable[[Checked], Iterable[Finding]], ...] = (_server, _room, _tables, _publication, _slot)
+CHECKS: tuple[Callable[[Checked], Iterable[Finding]], ...] = (_server, _room, _tables, _publication, _slot, _kept)

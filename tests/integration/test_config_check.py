@@ -227,6 +227,9 @@ def test_all_is_well(kafka: KafkaServer, database: Database, prefix: str, tmp_pa
     assert database.rows("SELECT count(*) FROM pg_replication_slots WHERE database = current_database()") == [(0,)]
     findings = orjson.loads(cdc(file, "check", "--json").stdout)
     assert {"level", "subject", "message", "mend"} == findings[0].keys()
+    (unlimited,) = [finding for finding in findings if finding["subject"].endswith("max_slot_wal_keep_size")]
+    assert unlimited["level"] == "note"
+    assert "no `cdc run` runs" in unlimited["message"]
 
 
 def test_the_lines_it_prints_mend_what_is_missing(

@@ -46,6 +46,16 @@ def document(connector: Observed, *members: Observed) -> dict[str, Any]:
     return {"connectors": {"warehouse": connector_view(connector)}, "sinks": {"billing": sink_view(members)}}
 
 
+def console_text(document: Mapping[str, Any]) -> str:
+    console = Console(width=120, file=(written := io.StringIO()))
+    console.print(render(document))
+    return written.getvalue()
+
+
+def shown(connector: Mapping[str, Any]) -> str:
+    return console_text({"connectors": {"warehouse": connector}, "sinks": {}})
+
+
 @pytest.fixture
 def status() -> dict[str, Any]:
     return document(observed("streaming"), observed("live"))
@@ -161,13 +171,27 @@ def test_something_else_at_the_address_is_no_bridge() -> None:
 def test_the_table_shows_states_lags_progress_and_errors() -> None:
     snapshotting = observed("snapshotting", report={"snapshot": SNAPSHOT})
     broken = observed("gap", error=ERROR, pid=None)
-    console = Console(width=120, file=io.StringIO())
-    console.print(render(document(snapshotting, broken, observed("live"))))
-    text = console.file.getvalue()
+    text = console_text(document(snapshotting, broken, observed("live")))
     assert "1,500,000 of 6,000,000 rows, 25.0 %, 150,000 rows/s, 30.0 s left" in text
     assert "billing (1/2 live)" in text
     assert "slot cdc_shop is gone" in text
     assert "hint: cdc heal" in text
+
+
+def test_the_source_of_one_that_is_down_is_shown_as_its_watch_sees_it() -> None:
+    kept = {
+        "retained_wal_bytes": 6 * 1024**3,
+        "wal_warning": "slot cdc_shop holds back 6.0 GiB of WAL: nobody reads it",
+    }
+    down = observed("gap", error=ERROR, pid=None)
+    watch = Observed(state="watching", since=0.0, pid=9, report=kept)
+    assert connector_view(down, watch)["retained_wal_bytes"] == 6 * 1024**3
+    assert connector_view(down, watch)["lag_bytes"] is None
+    blind = Observed(state="retrying", since=0.0, error={**ERROR, "message": "connection refused"})
+    text = shown(connector_view(down, watch)) + shown(connector_view(down, blind))
+    assert "6.0 GiB" in text
+    assert "holds back 6.0 GiB of WAL: nobody reads it" in text
+    assert "cannot be watched: connection refused" in text
 
 
 def test_a_sink_is_as_well_as_its_worst_member() -> None:
