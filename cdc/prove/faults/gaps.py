@@ -8,6 +8,9 @@ from cdc import failpoints
 from cdc.prove.fault import Fault, Setting
 from cdc.prove.stage import Stage
 from cdc.prove.waiting import Broken, eventually
+from cdc.prove.warehouse import TABLES
+
+AT_REBUILD = tuple(name for name in failpoints.SINK if name.endswith("rebuild"))
 
 GAP = 3
 """Exit code of `cdc heal` when it shows a gap and does not mend it."""
@@ -32,6 +35,22 @@ def lose_slot(stage: Stage, rng: Random) -> None:
         raise Broken(f"cdc heal shows no gap (exit code {plan.returncode}): {plan.stdout}{plan.stderr}")
     stage.arm(failpoint)
     _until_healed(stage, failpoint, "source")
+    stage.note(f"killed at {failpoint}")
+
+
+def rebuild(stage: Stage, rng: Random) -> None:
+    """A table of the service is rebuilt from its topic while the sink runs; the command is killed, and repeated."""
+    failpoint = AT_REBUILD[stage.round % len(AT_REBUILD)]
+    table = rng.choice([table for table in TABLES if table.key])
+    command = ("heal", "copy", stage.line.topic(table), "--yes", "--listen", _address(stage))
+    stage.arm(failpoint)
+    stage.bridge.cdc(*command, seconds=180)
+    if stage.armed(failpoint):
+        raise Broken(f"failpoint {failpoint} was not reached by cdc {' '.join(command)}")
+    again = stage.bridge.cdc(*command, seconds=180)
+    if again.returncode:
+        raise Broken(f"cdc heal copy: exit code {again.returncode}: {again.stdout}{again.stderr}")
+    stage.struck()
     stage.note(f"killed at {failpoint}")
 
 
@@ -65,6 +84,14 @@ FAULTS = (
         setting=Setting(gap=True),
         rounds=len(failpoints.HEAL),
         most=len(failpoints.HEAL) * 2,
+        patience=180,
+    ),
+    Fault(
+        "sink-rebuilt",
+        "a table of the service is rebuilt from its topic while the sink runs; the command is killed at each step",
+        rebuild,
+        rounds=len(AT_REBUILD),
+        most=len(AT_REBUILD) * 2,
         patience=180,
     ),
 )
