@@ -8,7 +8,8 @@ goes on by itself, by whichever members run, however often they are killed. Read
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -57,8 +58,8 @@ class Topic:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has the last event of every key that there is: compacted, and nothing else taken from it."""
-        return self.kept is not None and not any(self.low.values())
+        """Whether it has the last event of every key: nothing was taken from it but by compaction."""
+        return not any(self.low.values())
 
     @property
     def is_other(self) -> bool:
@@ -158,30 +159,28 @@ class Rebuild:
         if not self.steps:
             return []
         reach("sink.before_rebuild")
-        try:
-            with connect(self._database, f"{APPLICATION} {self._group} rebuild") as connection:
-                connection.execute(catalog.SESSION)
-                catalog.create_offsets(connection, self._section.target_schema, create=self._section.create)
-                # Marking every row of a large table takes its time.
-                connection.execute("SELECT set_config('idle_in_transaction_session_timeout', '0', false)")
-                members = Offsets(connection, self._section.target_schema, self._group)
-                with connection.transaction():
-                    members.hold_all()
-                    for step in self.steps:
-                        self._do(connection, members, step)
-        except psycopg.Error as error:
-            raise translated(error, masked(self._database.url)) from None
+        with self._connected() as connection:
+            members = Offsets(connection, self._section.target_schema, self._group)
+            with connection.transaction():
+                members.hold_all()
+                for step in self.steps:
+                    self._do(connection, members, step)
         reach("sink.after_rebuild")
         return [f"{step.topic.name}: {_DONE[step.way]}" for step in self.steps]
 
-    def _held(self) -> dict[str, dict[int, Held]]:
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection[Any]]:
         try:
             with connect(self._database, f"{APPLICATION} {self._group} rebuild") as connection:
                 connection.execute(catalog.SESSION)
-                catalog.create_offsets(connection, self._section.target_schema, create=self._section.create)
-                held = Offsets(connection, self._section.target_schema, self._group).held()
+                yield connection
         except psycopg.Error as error:
             raise translated(error, masked(self._database.url)) from None
+
+    def _held(self) -> dict[str, dict[int, Held]]:
+        with self._connected() as connection:
+            catalog.create_offsets(connection, self._section.target_schema, create=self._section.create)
+            held = Offsets(connection, self._section.target_schema, self._group).held()
         by_topic: dict[str, dict[int, Held]] = {}
         for (topic, partition), each in sorted(held.items()):
             by_topic.setdefault(topic, {})[partition] = each
@@ -205,7 +204,18 @@ class Rebuild:
             target = wanted(versions, section.target_schema, section.tables.get(topic.name), section.deletes == "mark")
         way = _way(topic, target, remove)
         said = gap.message if gap else f"sink {self._name}, {topic.name}: no gap; rebuilt as asked for"
-        return Step(topic, target, way, (said, *_plan(topic, target, way, gap is not None)))
+        rows = self._estimate(target) if target is not None else None
+        return Step(topic, target, way, (said, *_plan(topic, target, rows, way, gap is not None)))
+
+    def _estimate(self, target: Target) -> int | None:
+        """About how many rows the table has; None if that is not known."""
+        with self._connected() as connection:
+            found = connection.execute(
+                "SELECT c.reltuples FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE n.nspname = %s AND c.relname = %s AND c.reltuples >= 0",
+                [target.schema, target.name],
+            ).fetchone()
+        return int(found[0]) if found else None
 
     def _do(self, connection: psycopg.Connection[Any], members: Offsets, step: Step) -> None:
         topic, target = step.topic, step.target
@@ -242,8 +252,10 @@ def _way(topic: Topic, target: Target | None, remove: bool) -> str:
     return "sweep" if topic.is_whole or remove else "keep"
 
 
-def _plan(topic: Topic, target: Target | None, way: str, has_gap: bool) -> list[str]:
+def _plan(topic: Topic, target: Target | None, rows: int | None, way: str, has_gap: bool) -> list[str]:
     table = f"table {target.full_name}" if target else "its table"
+    if rows is not None:
+        table += f" (about {rows:,})"
     events = sum(topic.high.values()) - sum(topic.low.values())
     snapshot = "`cdc snapshot TABLE` on its connector publishes every row again"
     if way == "forget":
@@ -266,12 +278,12 @@ def _plan(topic: Topic, target: Target | None, way: str, has_gap: bool) -> list[
             said.append(f"    the topic is EMPTY: every row of {table} would go; first {snapshot}")
         elif not topic.is_whole:
             said.append("    the topic may lack events of rows that there are (see docs/sink-postgres.md)")
-        if topic.has_moved_keys:
-            said.append("    its connector has a gap too: heal that first, as it puts the keys where they belong now")
+        if topic.has_moved_keys or topic.is_other:
+            said.append("    its connector has a gap too: heal that first, as it publishes what the topic lacks")
         return said
     return [
         f"{reading}, over the rows of {table}; rows that it does not have stay",
-        "    the topic is not complete (it is not compacted, or its beginning expired): which of those rows the source "
-        "still has cannot be known",
+        "    the topic is not complete (its beginning expired, or was deleted): which of those rows the source still "
+        "has cannot be known",
         f"    {snapshot}; when it is done, --remove-unpublished takes the others away",
     ]
