@@ -56,6 +56,7 @@ class Load:
         self._still = [threading.Event() for _ in range(sessions)]
         self._failures: list[BaseException] = []
         self._prepares = False
+        self._alters = False
         self._serial = count(1)
         self.tally: Counter[str] = Counter()
         self._threads = [
@@ -77,6 +78,10 @@ class Load:
             raise self._failures[0]
         with psycopg.connect(self._url(), autocommit=True) as connection:
             self._settle(connection, Random(0))
+
+    def alter(self) -> None:
+        """From now on tables are altered and truncated too; before, a snapshot could begin anew for ever."""
+        self._alters = True
 
     def abandon(self) -> None:
         """Let every session end, and do not wait for it."""
@@ -132,7 +137,7 @@ class Load:
                 self.tally["refused"] += 1
 
     def _transaction(self, connection: psycopg.Connection[Any], rng: Random, linger: float) -> None:
-        actions = rng.choices(ACTIONS, k=rng.choice((1, 1, 1, 2, 4)))
+        actions = rng.choices([*ACTIONS, *ALTERATIONS] if self._alters else ACTIONS, k=rng.choice((1, 1, 1, 2, 4)))
         with connection.cursor() as cursor:
             for action in actions:
                 action(cursor, rng)
@@ -328,20 +333,29 @@ def transfer(cursor: Cursor, rng: Random) -> None:
 
 
 def draft(cursor: Cursor, rng: Random) -> None:
-    """A table that is emptied now and then."""
-    if rng.random() < 0.01:
-        cursor.execute("TRUNCATE scratch")
+    """A table that is emptied now and then, meanwhile."""
     cursor.execute("INSERT INTO scratch SELECT nextval('ids'), %s FROM generate_series(1, 3)", [_words(rng)])
     cursor.execute(
         f"UPDATE scratch SET what = %s, version = DEFAULT WHERE {_some('scratch', rng, 'id')}", [_words(rng)]
     )
 
 
-def reshape(cursor: Cursor, rng: Random) -> None:
-    """A table whose columns come, go and become wider."""
+def grow(cursor: Cursor, rng: Random) -> None:
+    """A table whose columns come and go, meanwhile."""
     cursor.execute(f"UPDATE shapes SET size = size + 1, version = DEFAULT WHERE {_some('shapes', rng, 'id', 3)}")
     cursor.execute("INSERT INTO shapes (id, size) VALUES (nextval('ids'), %s)", [rng.randint(1, 10**6)])
-    if rng.random() > 0.03:
+
+
+def empty(cursor: Cursor, rng: Random) -> None:
+    if rng.random() < 0.1:
+        cursor.execute("TRUNCATE scratch")
+    draft(cursor, rng)
+
+
+def reshape(cursor: Cursor, rng: Random) -> None:
+    """Columns come, go and become wider."""
+    grow(cursor, rng)
+    if rng.random() > 0.1:
         return
     cursor.execute(
         "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute "
@@ -367,8 +381,10 @@ def reshape(cursor: Cursor, rng: Random) -> None:
 
 ACTIONS: list[Callable[[Cursor, Random], None]] = [
     add, change, pay, rewrite, delete, bring_back, move, take_place, to_and_fro, order, copy, tidy, savepoints,
-    transfer, transfer, draft, reshape,
+    transfer, transfer, draft, grow,
 ]  # fmt: skip
+
+ALTERATIONS = [empty, reshape]
 
 
 def _never(cursor: Cursor, rng: Random) -> None:

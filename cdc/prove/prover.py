@@ -20,8 +20,8 @@ from cdc.prove.waiting import Broken, eventually
 ROUNDS_A_STAGE = 25
 """So many rounds have their databases and topics in common at most: the judge keeps them in memory."""
 
-START_SECONDS = 180.0
-END_SECONDS = 180.0
+START_SECONDS = 400.0
+END_SECONDS = 400.0
 
 NOT_BEGUN = "before anything struck"
 """How it is told that a promise was broken while the stage was set."""
@@ -168,6 +168,7 @@ def _begin(stage: Stage) -> None:
         mark = stage.mark()
         _await(stage, partial(stage.arrived, mark), START_SECONDS, "a first row comes to the service's table")
         _await(stage, stage.bridge.snapshot_done, START_SECONDS, "the snapshot is done")
+        stage.load.alter()
 
 
 def _differences(stage: Stage, result: Result) -> int:
