@@ -204,7 +204,7 @@ class EventConsumer:
         """The fetching thread."""
         try:
             self._consumer.subscribe(
-                self._subscription, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
+                self._subscription, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             while not self._closing.is_set():
                 self._collect()
@@ -334,6 +334,15 @@ class EventConsumer:
                 known.pop(partition, None)
         self._put(task)
         self._answer(task._answer)
+
+    def _on_lost(self, consumer: Consumer, lost: list[KafkaPartition]) -> None:
+        """The group's coordinator gave this member up, or was away for too long: a new member joins in its place.
+
+        librdkafka (2.16) would join again by itself; but its next commit of offsets, still under the
+        lost identity, fences a static member for good, and now and then it was seen to join no more.
+        """
+        self._on_revoke(consumer, lost)
+        self._problem = Interrupted(f"group {self.group}: Kafka has not heard of this member for too long")
 
     def _watermarks(self, partition: TopicPartition) -> tuple[Offset, Offset]:
         """The partition's first offset and its end."""
