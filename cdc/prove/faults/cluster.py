@@ -19,6 +19,7 @@ from cdc.testing.proxy import ProxiedKafka
 from cdc.testing.standby import FAILOVER_SINCE, PostgresPair
 
 ELECTION_SECONDS = 60.0
+ARRIVAL_SECONDS = 180.0
 
 TIMEOUT_SECONDS = 75.0
 """Longer than a transaction of the connector's may last (60 s), and than the broker takes to notice (10 s)."""
@@ -42,7 +43,7 @@ def lose_two_brokers(stage: Stage, rng: Random) -> None:
     first = eventually(lambda: _leader(cluster, topic), ELECTION_SECONDS, f"topic {topic} has a leader")
     cluster.kill_broker(first)
     mark = stage.mark()
-    eventually(lambda: stage.arrived(mark), ELECTION_SECONDS * 2, "the line goes on without the leader")
+    _arrives(stage, mark, "the line goes on without the leader")
     second = rng.choice(cluster.running)
     cluster.kill_broker(second)
     time.sleep(1.0)  # what was on its way has come
@@ -59,6 +60,13 @@ def lose_two_brokers(stage: Stage, rng: Random) -> None:
     stage.recovered()
     cluster.start_broker(last)
     eventually(lambda: cluster.registered() == BROKERS, ELECTION_SECONDS, "all brokers are back")
+
+
+def _arrives(stage: Stage, mark: int, what: str) -> None:
+    try:
+        eventually(lambda: stage.arrived(mark), ARRIVAL_SECONDS, what)
+    except Broken as late:
+        raise Broken("; ".join([str(late), *stage.words()])) from None
 
 
 def _leader(cluster: KafkaCluster, topic: str) -> int:
