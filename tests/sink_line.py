@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -100,6 +102,20 @@ class Bridge:
             "topics": [self.topic],
             **section,
         }
+
+    def file(self, folder: Path, **section: Any) -> Path:
+        """The bridge's YAML, for commands."""
+        given = self.settings(**section)
+        settings = {
+            "name": given["name"],
+            "kafka": {"bootstrap_servers": given["bootstrap"]},
+            "databases": {"target": {"url": given["url"]}},
+            "connectors": {"source": {"type": "postgres_wal", "database": "target", "tables": ["public.orders"]}},
+            "sinks": {"target": {"type": "postgres", "database": "target", "topics": given["topics"], **section}},
+        }
+        file = folder / "cdc.yaml"
+        file.write_text(json.dumps(settings))
+        return file
 
     def rows(self, query: str = "SELECT id, n FROM orders ORDER BY id") -> list[Any]:
         with self.database.connect() as connection:

@@ -27,16 +27,7 @@ def cdc(tmp_path: Path) -> Callable[..., Cdc]:
     """`cdc dead-letters …` with a bridge's settings: output, and the exit code first."""
 
     def of(orders: Bridge, **section: Any) -> Cdc:
-        given = orders.settings(**section)
-        settings = {
-            "name": given["name"],
-            "kafka": {"bootstrap_servers": given["bootstrap"]},
-            "databases": {"target": {"url": given["url"]}},
-            "connectors": {"source": {"type": "postgres_wal", "database": "target", "tables": ["public.orders"]}},
-            "sinks": {"target": {"type": "postgres", "database": "target", "topics": given["topics"], **section}},
-        }
-        file = tmp_path / "cdc.yaml"
-        file.write_text(json.dumps(settings))
+        file = orders.file(tmp_path, **section)
 
         def call(*arguments: str) -> tuple[int, str]:
             done = CliRunner().invoke(app, ["dead-letters", *arguments, "--config", str(file)])

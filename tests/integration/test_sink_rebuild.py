@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import NewPartitions
+from typer.testing import CliRunner
 
 from cdc import failpoints
+from cdc.cli import app
 from cdc.errors import Gap
 from tests.sink_events import position, value
 from tests.sink_line import Bridge, MakeBridge
@@ -79,6 +81,34 @@ def test_rows_that_a_topic_made_anew_does_not_have_are_taken_away(bridge: MakeBr
     reader.join()
     assert not seen_empty.is_set()
     assert list(orders.rebuild().lines) == []
+
+
+def test_the_command_shows_the_plan_and_with_yes_carries_it_out(
+    bridge: MakeBridge, member: Any, tmp_path: Path
+) -> None:
+    orders = bridge(1, **COMPACT)
+    orders.describe()
+    _applied(orders, member, range(3))
+    file = str(orders.file(tmp_path))
+
+    def heal(*arguments: str) -> Any:
+        nobody = ["--listen", "127.0.0.1:9"]
+        return CliRunner().invoke(
+            app, ["heal", "target", *arguments, *nobody, "--config", file], catch_exceptions=False
+        )
+
+    assert heal().exit_code == 0
+    orders.make_anew(**COMPACT)
+    with orders.transaction():
+        orders.put(7, 7)
+    plan = heal()
+    assert plan.exit_code == 3
+    assert "was deleted and made anew" in plan.output
+    assert "read the topic again, at most 2 events" in plan.output
+    assert isinstance(member(orders).failed(), Gap)
+    assert "is read anew from its beginning" in heal("--yes").output
+    member(orders)
+    orders.until(lambda: orders.rows() == [(7, 7)])
 
 
 def test_positions_of_before_do_not_keep_a_row_from_what_the_topic_has(bridge: MakeBridge, member: Any) -> None:
