@@ -19,6 +19,19 @@ GAP = 3
 def lose_slot(stage: Stage, rng: Random) -> None:
     """The slot is dropped while the bridge is away and rows change: state `gap`; healed, killed at each step of it."""
     failpoint = failpoints.HEAL[stage.round % len(failpoints.HEAL)]
+    drop_slot(stage)
+    plan = stage.bridge.cdc("heal", "source", "--listen", _address(stage))
+    if plan.returncode != GAP:
+        raise Broken(f"cdc heal shows no gap (exit code {plan.returncode}): {plan.stdout}{plan.stderr}")
+    stage.arm(failpoint)
+    _until_killed(stage, failpoint)
+    stage.struck()
+    eventually(lambda: healed(stage), 300, "the connector streams again")
+    stage.note(f"killed at {failpoint}")
+
+
+def drop_slot(stage: Stage) -> None:
+    """Drop the slot while the bridge is away and rows change; returns when the connector is in state `gap`."""
     stage.bridge.stop()
     with stage.source.connect() as connection:
         connection.execute(
@@ -30,12 +43,19 @@ def lose_slot(stage: Stage, rng: Random) -> None:
         connection.execute("DELETE FROM items WHERE id = (SELECT min(id) FROM items)")
     stage.bridge.start()
     eventually(lambda: stage.bridge.state() == "gap", 180, "the connector is in state gap")
-    plan = stage.bridge.cdc("heal", "source", "--listen", _address(stage))
-    if plan.returncode != GAP:
-        raise Broken(f"cdc heal shows no gap (exit code {plan.returncode}): {plan.stdout}{plan.stderr}")
-    stage.arm(failpoint)
-    _until_healed(stage, failpoint, "source")
-    stage.note(f"killed at {failpoint}")
+
+
+def heal(stage: Stage) -> str:
+    """Ask for it; returns what the command said."""
+    ran = stage.bridge.cdc("heal", "source", "--yes", "--listen", _address(stage), seconds=300)
+    return ran.stdout + ran.stderr
+
+
+def healed(stage: Stage) -> bool:
+    """Whether the gap is mended; asks for it again where that was given up."""
+    if stage.bridge.state() in ("gap", "failed"):
+        heal(stage)
+    return stage.bridge.state() == "streaming" and not stage.bridge.connector().get("healing")
 
 
 def rebuild(stage: Stage, rng: Random) -> None:
@@ -54,22 +74,14 @@ def rebuild(stage: Stage, rng: Random) -> None:
     stage.note(f"killed at {failpoint}")
 
 
-def _until_healed(stage: Stage, failpoint: str, name: str) -> None:
-    """Heal; the command, or the worker that does it, is killed in the middle, and then it is asked for again."""
+def _until_killed(stage: Stage, failpoint: str) -> None:
+    """Heal; the command, or the worker that does it, is killed in the middle."""
 
     def killed() -> bool:
-        stage.bridge.cdc("heal", name, "--yes", "--listen", _address(stage), seconds=300)
+        heal(stage)
         return not stage.armed(failpoint)
 
     eventually(killed, 300, f"failpoint {failpoint} is reached")
-    stage.struck()
-
-    def healed() -> bool:
-        if stage.bridge.state() == "gap":
-            stage.bridge.cdc("heal", name, "--yes", "--listen", _address(stage), seconds=300)
-        return stage.bridge.state() == "streaming" and not stage.bridge.connector().get("healing")
-
-    eventually(healed, 300, "the connector streams again")
 
 
 def _address(stage: Stage) -> str:

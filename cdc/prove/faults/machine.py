@@ -6,14 +6,16 @@ from random import Random
 from typing import cast
 
 from cdc.prove.fault import Fault, Setting, own_postgres
+from cdc.prove.faults.gaps import drop_slot, heal, healed
 from cdc.prove.servers import Available
 from cdc.prove.stage import Stage
 from cdc.prove.waiting import Broken, eventually
 from cdc.testing.clock import Clock, no_clock
 from cdc.testing.limits import no_memory_limit, peak_bytes, with_memory_limit
-from cdc.testing.small_disk import PostgresOnSmallDisk, no_small_disk
+from cdc.testing.small_disk import PostgresOnSmallDisk, SmallDisk, no_small_disk
 
 DISK_MEGABYTES = 400
+SPOOL_MEGABYTES = 64
 
 BULK_ROWS = 40_000
 """More than fits into what a full disk has left in files that are there already."""
@@ -53,6 +55,25 @@ def fill_disk(stage: Stage, rng: Random) -> None:
 
 def _sink_state(stage: Stage) -> str:
     return str(stage.bridge.status().get("sinks", {}).get("copy", {}).get("state", ""))
+
+
+def _with_small_spool(stage: Stage) -> None:
+    folder = stage.folder / "spool"
+    folder.mkdir()
+    stage.bring(SmallDisk(folder, SPOOL_MEGABYTES))
+    stage.yaml["spool"] = {"folder": str(folder)}
+
+
+def fill_spool(stage: Stage, rng: Random) -> None:
+    """A gap is to be mended, and there is no room for what the topics hold; later there is."""
+    disk = stage.the(SmallDisk)
+    drop_slot(stage)
+    disk.fill()
+    said = heal(stage)
+    if "spool" not in said:
+        eventually(lambda: "spool" in str(stage.bridge.connector().get("error")), 120, "the full spool is told")
+    disk.free()
+    eventually(lambda: healed(stage), 300, "the connector streams again")
 
 
 def _with_clock(stage: Stage) -> None:
@@ -96,6 +117,15 @@ FAULTS = (
         (own_postgres, small_disk),
         Setting(target=lambda: PostgresOnSmallDisk(DISK_MEGABYTES)),
         most=5,
+    ),
+    Fault(
+        "spool-disk-full",
+        "a gap is mended by `cdc heal`, and the disk for what it must hold is full, and freed later",
+        fill_spool,
+        (small_disk,),
+        Setting(prepare=_with_small_spool, gap=True),
+        most=3,
+        patience=180.0,
     ),
     Fault(
         "clock-moved",
