@@ -97,7 +97,7 @@ class Holdings:
         return topic in self._expiring
 
     def accept(self) -> None:
-        """From the next position on event topics are as they are now: a heal begins."""
+        """From the next position on documents and event topics are as they are now: a heal begins."""
         now = homes.look(self._admin, self.stored.homes)
         kept = {}
         for name, before in self.stored.homes.items():
@@ -106,6 +106,7 @@ class Holdings:
                 moved = before.moved or found.partitions != before.partitions
                 kept[name] = replace(found, table=before.table, moved=moved)
         self.stored.keep(kept)
+        self.stored.forgive()
 
     def _read(self) -> Stored:
         home = homes.look(self._admin, [self._topic]).get(self._topic)

@@ -109,6 +109,11 @@ class Stored:
             self.homes = dict(homes)
             self._changed = True
 
+    def forgive(self) -> None:
+        """What is lost is lost: the next position knows nothing of it."""
+        self.revisions.update(dict.fromkeys(self.lost, 0))
+        self.lost = ()
+
     def settle(self, topic: str) -> None:
         """All keys of the topic are where they belong."""
         home = self.homes.get(topic)

@@ -244,7 +244,7 @@ def ensure_publication(
     *,
     create: bool,
 ) -> Publication:
-    """Make the publication, or add the tables that it lacks, where that is allowed.
+    """Make the publication, or add the tables and operations that it lacks, where that is allowed.
 
     Raises: SourceError with the exact SQL for the owner.
     """
@@ -257,16 +257,19 @@ def ensure_publication(
             listed = ", ".join(table.identifier.as_string() for table in lacking)
             quoted = sql.Identifier(name).as_string()
             _change(connection, f"ALTER PUBLICATION {quoted} ADD TABLE {listed}", subject, create)
+    publication = _found(connection, name, subject)
+    if _wrong_form(publication):
+        quoted = sql.Identifier(name).as_string()
+        options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
+        _change(connection, f"ALTER PUBLICATION {quoted} SET ({options})", subject, create)
+        publication = _found(connection, name, subject)
+    return publication
+
+
+def _found(connection: Session, name: str, subject: str) -> Publication:
     publication = find_publication(connection, name, subject)
     if publication is None:
         raise SourceError(f"{subject}: publication {name} is gone again")
-    wrong = _wrong_form(publication)
-    if wrong:
-        quoted = sql.Identifier(name).as_string()
-        mend = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
-        raise SourceError(
-            f"{subject}: publication {name} {wrong}", hint=f"its owner runs: ALTER PUBLICATION {quoted} SET ({mend});"
-        )
     return publication
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -180,7 +180,8 @@ class Line:
 
     def make_again(self, topic: str, partitions: int) -> None:
         self.delete(topic)
-        self.admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+        new = NewTopic(topic, partitions, 1, config={"cleanup.policy": "compact"})
+        self.admin.create_topics([new])[topic].result(30)
 
     def delete(self, topic: str) -> None:
         self.admin.delete_topics([topic])[topic].result(30)
@@ -192,7 +193,17 @@ class Line:
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
         self.admin.incremental_alter_configs([resource])[resource].result(30)
         everything = TopicPartition(topic, 0, -1)
-        self.admin.delete_records([everything])[everything].result(30)
+
+        def emptied() -> bool:
+            try:
+                self.admin.delete_records([everything])[everything].result(30)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.POLICY_VIOLATION:  # not heard of the new policy yet
+                    raise
+                return False
+            return True
+
+        eventually(emptied, SECONDS, "the topic is emptied")
 
     def forget(self, kind: str) -> None:
         """End one of the connector's documents."""

@@ -67,6 +67,16 @@ def test_a_document_that_is_gone_is_a_gap(topic: Topic, kind: str) -> None:
         topic.read().check("shop.cdc.offsets")
 
 
+def test_a_heal_takes_what_is_lost_for_lost(topic: Topic) -> None:
+    topic.lose("ledger")
+    stored = topic.read()
+    stored.forgive()
+    topic.write(stored, Position("3", {"phase": "healing"}))
+    topic.read().check("shop.cdc.offsets")
+    topic.write(topic.read(), Position("4", {}, {"tables": {}}))
+    topic.read().check("shop.cdc.offsets")
+
+
 def test_an_older_document_is_a_gap(topic: Topic) -> None:
     older = dict(topic.documents)
     stored = topic.read()
