@@ -260,6 +260,8 @@ class EventConsumer:
         elif code in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             held = Held(self._fetched.get(partition, 0))
             low, high = self._watermarks(partition)
+            if held.next_offset == -1:
+                raise Interrupted(f"{partition[0]} [{partition[1]}]: its beginning expired before anything was read")
             raise sink_gaps.gap(self._sink, partition, held, Found(TopicFacts("", 0), low, high)) or Gap(
                 f"sink {self._sink}, {partition[0]} [{partition[1]}]: Kafka no longer has the offset to go on from",
                 hint=sink_gaps.hint(self._sink),

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from cdc import topics
@@ -86,13 +86,20 @@ def with_events(admin: AdminClient, names: Iterable[str]) -> list[str]:
     return sorted({name for (name, partition), end in ends.items() if end > starts[name, partition]})
 
 
-def offsets_at(admin: AdminClient, partitions: Iterable[TopicPartition], of: OffsetSpec) -> dict[tuple[str, int], int]:
+def offsets_at(
+    admin: AdminClient,
+    partitions: Iterable[TopicPartition],
+    of: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[tuple[str, int], int]:
     """The offset that `of` asks for, by topic and partition. Raises: BrokerUnavailable, PublishError."""
     asked = dict.fromkeys(partitions, of)
     if not asked:
         return {}
     found = {}
-    for partition, future in admin.list_offsets(asked, request_timeout=topics.TIMEOUT).items():
+    for partition, future in admin.list_offsets(
+        asked, isolation_level=isolation, request_timeout=topics.TIMEOUT
+    ).items():
         try:
             found[partition.topic, partition.partition] = int(topics.answer(partition.topic, future).offset)
         except KafkaException as error:

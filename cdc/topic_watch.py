@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import IsolationLevel, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from cdc import homes, topics
@@ -107,8 +107,14 @@ def facts(admin: AdminClient, names: Iterable[str]) -> dict[str, TopicFacts]:
 
 
 def offsets(admin: AdminClient, partitions: Iterable[Partition], which: OffsetSpec) -> dict[Partition, Offset]:
-    """The beginning or the end of each partition. Raises: BrokerUnavailable, PublishError."""
-    return homes.offsets_at(admin, [TopicPartition(*partition) for partition in partitions], which)
+    """The beginning, or the end for a read_committed consumer, of each partition.
+
+    Compaction stays behind that end, so nothing behind it can be missed.
+
+    Raises: BrokerUnavailable, PublishError.
+    """
+    asked = [TopicPartition(*partition) for partition in partitions]
+    return homes.offsets_at(admin, asked, which, IsolationLevel.READ_COMMITTED)
 
 
 def deletes_kept(admin: AdminClient, topic: str) -> float | None:
