@@ -11,6 +11,8 @@ from cdc.processes import WorkerProcess
 from cdc.restarts import Pauses, Restarts
 from cdc.states import ENDED, WELL, Observed
 
+WAITING_SECONDS = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -44,6 +46,9 @@ class Task:
 class Supervised:
     """One task, its process if it runs, and what was heard of it.
 
+    `down_since` (monotonic seconds) is since when it is not well, over all restarts, and `trouble` the last
+    error since then.
+
     Args:
         task: what it does.
         pauses: between restarts.
@@ -59,7 +64,9 @@ class Supervised:
         self.report: Mapping[str, Any] = {}
         self.heard = time.monotonic()
         self.well_since: float | None = None
-        self.down_since: float | None = time.monotonic()
+        self.moved = time.monotonic()
+        self.down_since: float | None = self.moved
+        self.trouble: Mapping[str, Any] | None = None
         self.retry_due: float | None = None
         self.retry_at: float | None = None
         self.restart_count = 0
@@ -105,12 +112,15 @@ class Supervised:
         return changed
 
     def move(self, state: str, error: Mapping[str, Any] | None) -> None:
+        now = time.monotonic()
         if state != self.state:
-            self.since = time.time()
-        if state in WELL or state == "stopped":
-            self.down_since = None
+            self.since, self.moved = time.time(), now
+        # Every start passes through `waiting`: only who stays there waits for another copy.
+        if state == "stopped" or (state in WELL and (state != "waiting" or now - self.moved >= WAITING_SECONDS)):
+            self.down_since = self.trouble = None
         elif self.down_since is None:
-            self.down_since = time.monotonic()
+            self.down_since = now
+        self.trouble = error or self.trouble if self.down_since is not None else None
         self.state, self.error = state, error
 
     def down_for(self, now: float) -> float:

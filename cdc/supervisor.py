@@ -345,7 +345,7 @@ class Supervisor:
             watch, down = self._watches.get(worker.task.name), worker.down_for(now)
             if not worker.task.watchable:
                 continue
-            error = worker.error or {}
+            error = worker.trouble or {}
             why = str(error.get("message") or f"it is in state {worker.state}")
             task = Task("watch", worker.task.name, basis=error.get("type"), why=why)
             if watch is None and down >= self._watch_seconds:

@@ -107,7 +107,9 @@ def bridge(tmp_path: Path, prefix: str, database: Database, kafka: KafkaServer) 
         bridge.start()
         bridge.until(until)
         if until == "streaming":
-            eventually(bridge.snapshot_done, 30, "the snapshot is done")
+            eventually(
+                lambda: (c := bridge.connector())["position"] and not c["snapshot"], 30, "the snapshot is stored"
+            )
         return bridge
 
     yield start

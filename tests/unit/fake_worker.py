@@ -72,6 +72,7 @@ elif name == "gap":
 elif name == "fenced":
     end("retrying", "Fenced", True, 1)
 elif name in ("unlucky", "gives_up"):
+    pipe.send({"state": "waiting"})
     end("retrying", "BrokerUnavailable", True, 1)
 elif name == "broken":
     end("retrying", "InternalError", True, 1)
