@@ -360,7 +360,11 @@ class PostgresWalConnector:
     def _start_reader(self, start: WalPosition, opened: Opened | None) -> Reader:
         connection, capture, section = self._replication, self._capture, self._section
         transactions = Transactions(
-            start, capture.planner.plan, section.batch, names.schemas_topic(self._settings.name)
+            start,
+            capture.planner.plan,
+            section.batch,
+            names.schemas_topic(self._settings.name),
+            self._ledger.describe,
         )
         snapshots = Snapshots(
             self._ledger,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from .catalog import Publication
@@ -157,11 +158,22 @@ class Ledger:
         if self._tables[table].pop("heaps", None) is not None:
             self.revision += 1
 
+    def describe(self, table: str, description: bytes) -> bool:
+        """Note how a table is described; whether that is new."""
+        entry = self._tables.get(table)
+        digest = sha256(description).hexdigest()[:16]
+        if entry is None or entry.get("described") == digest:
+            return entry is None
+        entry["described"] = digest
+        self.revision += 1
+        return True
+
     def _in(self, *states: str) -> set[str]:
         return {name for name, entry in self._tables.items() if entry["state"] in states}
 
     def _settle(self, table: str, published: str) -> None:
-        self._tables[table] = {"state": "done", "published": published}
+        described = self._tables.get(table, {}).get("described")
+        self._tables[table] = {"state": "done", "published": published, "described": described}
 
 
 def missing(intervals: Iterable[Interval]) -> list[Interval]:

@@ -187,7 +187,6 @@ class SnapshotReader:
         subject: what to call the connector in errors.
     Raises:
         SourceUnavailable: no connection.
-        TableChanged: a table was rewritten since the snapshot.
     """
 
     def __init__(
@@ -211,8 +210,9 @@ class SnapshotReader:
             for _ in range(readers):
                 self._connections.append(self._import(conninfo, snapshot))
             first = self._connections[0]
-            self.tables = tables = describe(first)
-            self._planned = {table.full_name: self._plan(first, table) for table in tables}
+            self._planned: dict[str, list[Range]] = {}
+            described = describe(first)
+            self.tables = tables = [table for table in described if self._plan(first, table)]
             for connection in self._connections:
                 with reading(self._subject):
                     connection.execute(f"SAVEPOINT {SAVEPOINT}")
@@ -240,6 +240,23 @@ class SnapshotReader:
         with reading(self._subject):
             for connection in self._connections:
                 self._next_range(connection)
+
+    def drop(self, table: str) -> bool:
+        """Read no more of a table that was altered; whether the others can go on."""
+        left = [one for one in self._ranges if one.of.full_name == table]
+        self._ranges = deque(one for one in self._ranges if one.of.full_name != table)
+        for descriptor, reader in list(self._busy.items()):
+            if reader.range.of.full_name == table:
+                # In the middle of its COPY: faster than to read it to the end.
+                self._poll.unregister(descriptor)
+                del self._busy[descriptor]
+                self._connections.remove(reader.connection)
+                reader.connection.close()
+                left.append(reader.range)
+        self.progress.tables -= 1
+        self.progress.ranges -= len(left)
+        self.progress.blocks -= sum(one.blocks for one in left)
+        return bool(self._connections)
 
     @property
     def done(self) -> bool:
@@ -289,13 +306,13 @@ class SnapshotReader:
             connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
         return connection
 
-    def _plan(self, connection: Session, table: SnapshotTable) -> list[Range]:
-        """What is left of the table, in ranges. Raises: TableChanged."""
+    def _plan(self, connection: Session, table: SnapshotTable) -> bool:
+        """Cut what is left of the table into ranges; False: it was rewritten since the snapshot, and looks empty."""
         with reading(self._subject):
             found = connection.execute(HEAPS_QUERY, [table.table.oid]).fetchall()
         heaps = [Heap(oid, node, sql.Identifier(schema, name), blocks) for schema, name, blocks, oid, node, _ in found]
         if any(heap.node != now for heap, (*_, now) in zip(heaps, found, strict=True)):
-            raise TableChanged(table.full_name)
+            return False
         if any(heap.oid in table.read and table.read[heap.oid].node != heap.node for heap in heaps):
             table.started_over = True
         ranges: list[Range] = []
@@ -304,7 +321,8 @@ class SnapshotReader:
             for interval in missing(known):
                 ranges += self._cut(table, heap, interval)
         table.ranges_left = len(ranges)
-        return ranges
+        self._planned[table.full_name] = ranges
+        return True
 
     def _cut(self, table: SnapshotTable, heap: Heap, interval: Interval) -> list[Range]:
         """Ranges of about the same size; the last one of a heap is open, since it may have grown."""

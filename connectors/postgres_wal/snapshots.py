@@ -198,8 +198,7 @@ class Snapshots:
                 seconds, self._turn, transactions.records, self._touched, self._finished
             )
         except TableChanged as changed:
-            self._begin_anew(changed)
-            return
+            self._put_off(opened, changed.table)
         self._go_on()
         if self._too_many():
             structlog.get_logger().info("snapshot renewed: the tables change faster than they are read")
@@ -263,8 +262,6 @@ class Snapshots:
                 self.give_up()
             else:
                 self.expect(result)
-        elif isinstance(result, TableChanged):
-            self._begin_anew(result)
         elif isinstance(result, CdcError):
             # Contained: the stream goes on, and the status says what is wrong.
             self._not_before = time.monotonic() + AGAIN_SECONDS
@@ -276,10 +273,17 @@ class Snapshots:
             assert result is not None
             raise result
 
-    def _begin_anew(self, changed: TableChanged) -> None:
-        structlog.get_logger().info("snapshot begins anew: a table was altered", table=changed.table)
+    def _put_off(self, opened: Opened, table: str) -> None:
+        """A table was altered: a later snapshot reads it, and this one the others."""
+        structlog.get_logger().info("a table was altered, and is read later", table=table)
         self._not_before = time.monotonic() + 1.0
-        self.give_up()
+        self._held.discard(table)
+        self._rest = [one for one in self._rest if one.full_name != table]
+        if table in self._touched:
+            self._touched[table] = None
+            self._transactions.watch(self._touched)
+        if not opened.reader.drop(table):
+            self.give_up()
 
     def _go_on(self) -> None:
         """Behind the held tables come the others, behind them the end."""
@@ -292,6 +296,7 @@ class Snapshots:
             reach("snapshot.after_last_table")
             opened.reader.close()
             structlog.get_logger().info("snapshot done", **opened.reader.progress.as_json())
+            self._not_before = time.monotonic() + 1.0
             opened = self._reading = None
 
     def _finished(self, table: SnapshotTable, piece: Range | None) -> None:

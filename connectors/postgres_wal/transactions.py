@@ -51,6 +51,7 @@ class Transactions:
         plan: a relation → how to encode it, None if it is not captured.
         limits: when a batch is full.
         schemas_topic: where table descriptions go.
+        is_new: a table and its description → whether it was described otherwise before.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class Transactions:
         plan: Callable[[Relation], PlannedTable | None],
         limits: BatchSettings,
         schemas_topic: str,
+        is_new: Callable[[str, bytes], bool],
     ) -> None:
         self._start = start
         self._plan = plan
         self._rows, self._bytes = limits.rows, limits.bytes
         self._schemas_topic = schemas_topic
+        self._is_new = is_new
         self._tables: dict[int, PlannedTable | None] = {}
         self.unread: Mapping[str, set[bytes | None] | None] = {}
         self._relations: dict[int, Relation] = {}
@@ -166,7 +169,12 @@ class Transactions:
         """Give the table's topic and description to the publisher, before its first event."""
         self.topics.append(table.event_topic)
         schema = table.plan.schema(position)
-        self.records.append((self._schemas_topic, schema.table.encode(), schema.to_bytes(), BY_KEY, 0, None))
+        keys = [schema.table]
+        if self._is_new(schema.table, replace(schema, position="").to_bytes()):
+            # Kept for ever: older events are read by it.
+            keys.append(f"{schema.table}@{position}")
+        for key in keys:
+            self.records.append((self._schemas_topic, key.encode(), schema.to_bytes(), BY_KEY, 0, None))
         table.announced = True
 
     def _planned(self, oid: int) -> PlannedTable | None:

@@ -167,16 +167,16 @@ def test_a_table_that_is_altered_in_the_middle_is_read_as_it_is(line: Line, data
     make(database, "t", 1000)
     make(database, "u", 100)
     with database.connect(autocommit=False) as other:
-        locked = False
+        steps = []
 
         def cut(batch: Batch) -> bool:
-            nonlocal locked
             entries = (batch.position.ledger or {}).get("tables", {})
-            if entries and not locked:
+            if entries and not steps:
                 # Its ranges wait, and those of t go on.
-                locked = True
+                steps.append("locked")
                 other.execute("LOCK TABLE u IN ACCESS EXCLUSIVE MODE")
-            elif entries and entries["public.t"]["state"] == "done" and entries["public.u"]["state"] != "done":
+            elif steps == ["locked"] and entries and entries["public.t"]["state"] == "done":
+                steps.append("altered")
                 other.execute("ALTER TABLE u DROP filler")
                 other.execute("ALTER TABLE t ADD added int DEFAULT 5")
                 other.execute("UPDATE t SET added = 6 WHERE id = 1")

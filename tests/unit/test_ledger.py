@@ -97,6 +97,17 @@ def test_a_heal_of_a_table_that_is_dropped_meanwhile_ends_too() -> None:
     assert not healed.healing
 
 
+def test_a_description_is_new_once() -> None:
+    told = ledger(pending="public.a")
+    assert told.describe("public.a", b"one")
+    assert not told.describe("public.a", b"one")
+    told.finish({"public.a"}, PUBLICATION)
+    again = Ledger(told.as_json())
+    assert not again.describe("public.a", b"one")
+    assert again.describe("public.a", b"two")
+    assert again.dirty
+
+
 @pytest.mark.parametrize(
     ("done", "left"),
     [

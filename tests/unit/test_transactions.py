@@ -20,7 +20,12 @@ from tests.unit.row_messages import TYPES, column, insert, relation
 
 RELATION = relation(column("id", "int4", key=True), column("note", "text"))
 ORIGIN = Origin("7000", 1, "slot", "publication", 16)
+SCHEMAS = "shop.cdc.schemas"
 START = WalPosition(ORIGIN, commit_lsn=100, ordinal=0, whole=False, end_lsn=100)
+
+
+def known(table: str, description: bytes) -> bool:
+    return False
 
 
 def planned(relation: Relation, *, fan_out: bool = False) -> PlannedTable:
@@ -62,7 +67,7 @@ def truncate() -> bytes:
 
 
 def transactions(start: WalPosition = START, *, rows: int = 1000, fan_out: bool = False) -> Transactions:
-    made = Transactions(start, lambda one: planned(one, fan_out=fan_out), BatchSettings(rows=rows), "shop.cdc.schemas")
+    made = Transactions(start, lambda one: planned(one, fan_out=fan_out), BatchSettings(rows=rows), SCHEMAS, known)
     made.feed(relation_message())
     return made
 
@@ -133,7 +138,7 @@ def test_a_whole_transaction_that_is_sent_again_is_skipped() -> None:
 
 
 def test_rows_of_tables_that_are_not_captured_count() -> None:
-    stream = Transactions(START, lambda _: None, BatchSettings(), "shop.cdc.schemas")
+    stream = Transactions(START, lambda _: None, BatchSettings(), SCHEMAS, known)
     stream.feed(relation_message())
     feed(stream, 200, range(1, 4), whole=False)
     assert stream.records == []
