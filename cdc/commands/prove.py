@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from cdc.prove.fault import Fault
 
 
+PLAIN_WIDTH = 160
+"""Columns of the table where there is no terminal."""
+
+
 def prove(
     faults: Annotated[
         str, typer.Option(metavar="NAMES", help="Which: names and patterns, separated by commas; --list shows them.")
@@ -52,7 +56,7 @@ def prove(
     from cdc.testing.process import ServerError
 
     chosen = choose(ALL, faults)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     command = shlex.join(["cdc", "prove", *sys.argv[2:]])
     with _terminated_as_interrupted():
         try:

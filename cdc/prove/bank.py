@@ -20,13 +20,15 @@ def torn(events: Sequence[Event]) -> Iterator[str]:
         events: of the table, each partition in order; deletes are none.
     """
     whole = max((event.position or "" for event in events if event.op == "r"), default="")
+    accounts = {account for event in events for account in _account(event, "balance")}
     balances: dict[int, int] = {}
     expected: int | None = None
     for boundary, together in groupby(sorted(events, key=_position), key=_commit):
         for event in together:
             balances.update(_account(event, "balance"))
-        if boundary < whole[: len(boundary)]:
-            continue  # some of the rows may not be there yet
+        if boundary < whole[: len(boundary)] or len(balances) < len(accounts):
+            # Rows are still to come: those read later, and those left out as they had changed since.
+            continue
         total = sum(balances.values())
         if expected is None:
             expected = total

@@ -275,6 +275,8 @@ def test_money_that_is_there_after_each_transaction_is_right() -> None:
     later = account(2, "r", 0x250, 0, 1100, 1)
     beside_the_stream = [MOVES[0], MOVES[2], later, *MOVES[4:]]
     assert not [*torn(beside_the_stream), *miscounted(beside_the_stream)]
+    left_out_of_the_snapshot = [MOVES[0], *MOVES[2:]]
+    assert not [*torn(left_out_of_the_snapshot), *miscounted(left_out_of_the_snapshot)]
 
 
 @pytest.mark.parametrize("at", range(2, len(MOVES)))
