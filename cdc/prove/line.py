@@ -30,6 +30,9 @@ MARKER = -1
 
 PARTITIONS = 3
 
+SETTLED_SECONDS = 30.0
+"""When nothing has changed for so long, and the sink says that it is live, what differs will differ for ever."""
+
 
 class Line:
     """A warehouse with its rows and witness, and what a bridge needs to know.
@@ -105,8 +108,14 @@ class Line:
             connection.execute("INSERT INTO items (id, name) VALUES (%s, 'the end')", [MARKER])
         await_key(self.kafka.bootstrap_servers, self.topic(ITEMS), {"id": MARKER}, seconds)
         deadline = time.monotonic() + seconds
+        before: list[str] = []
+        same_since = time.monotonic()
         while unequal := self.unequal():
             state, error = self._sink(bridge)
+            if unequal != before or state != "live":
+                before, same_since = unequal, time.monotonic()
+            elif time.monotonic() - same_since > SETTLED_SECONDS:
+                return unequal
             if state in ("gap", "failed"):
                 return [f"the sink is in {state}: {error}", *unequal]
             if time.monotonic() > deadline:
