@@ -181,7 +181,9 @@ def _differences(stage: Stage, result: Result) -> int:
     for trouble in ("Traceback", "internal error"):
         if any(trouble in copy.log for copy in stage.copies):
             result.broken.append(f"the log has: {trouble}")
-    return len([words for words in found if not words.startswith(("not equal", "the sink"))])
+    rows = [words for words in found if not words.startswith(("not equal", "the sink"))]
+    result.notes += [f"differs: {words}" for words in rows[:3]]
+    return len(rows)
 
 
 def _judge(stage: Stage, result: Result) -> None:
