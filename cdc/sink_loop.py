@@ -19,6 +19,9 @@ from cdc.sink_gaps import Completeness, Found
 from cdc.sink_progress import Progress
 from cdc.topic_watch import Seen
 
+LOOK_AGAIN_SECONDS: Final = (0.5, 1.0, 2.0)
+"""How often and when a topic that is missing at the start is looked for again."""
+
 AGE_SECONDS: Final = 30.0
 """How often the target is told that idle partitions are still wholly applied."""
 
@@ -54,7 +57,7 @@ def run_sink(
     consumer = EventConsumer(settings, name, section, member)
     part = _Part(name, sink, consumer, put_aside)
     try:
-        part.look_for_deleted(section.topics)
+        part.look_for_deleted(section.topics, stop)
         for task in consumer.tasks(stop):
             part.do(task)
             report(part.status())
@@ -77,17 +80,21 @@ class _Part:
         self._looked = 0.0
         self._told_ages = time.monotonic()
 
-    def look_for_deleted(self, subscribed: Collection[str]) -> None:
+    def look_for_deleted(self, subscribed: Collection[str], stop: threading.Event) -> None:
         """Topics that are gone are assigned to nobody.
+
+        One that is missing is looked for again: a broker may not know yet what was made a moment ago.
 
         Raises:
             Gap: something was applied of one.
         """
         known = sorted(topic for topic in self._sink.topics() if patterns.matching(subscribed, topic))
-        there = self._consumer.watch.look((), known).topics
-        for topic in known:
-            if topic not in there:
-                raise sink_gaps.deleted(self._name, topic)
+        for pause in (*LOOK_AGAIN_SECONDS, None):
+            there = self._consumer.watch.look((), known).topics
+            missing = [topic for topic in known if topic not in there]
+            if not missing or (pause is not None and stop.wait(pause)):
+                return
+        raise sink_gaps.deleted(self._name, missing[0])
 
     def do(self, task: Task | None) -> None:
         """One thing after the other."""

@@ -28,8 +28,14 @@ def settings_of(name: str, bootstrap: str, url: str, **section: Any) -> Settings
 
 
 def run(settings: Settings, stop: threading.Event, report: Any, member: str | None = None) -> None:
-    sink = plugin.create(settings, "target", settings.sinks["target"])
-    run_sink(settings, "target", sink, stop, report, member=member)
+    """As a worker under its supervisor: what may pass is tried again."""
+    while True:
+        try:
+            sink = plugin.create(settings, "target", settings.sinks["target"])
+            return run_sink(settings, "target", sink, stop, report, member=member)
+        except CdcError as error:
+            if not error.retriable or stop.wait(0.2):
+                raise
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence, Set
 from typing import Any
@@ -121,13 +122,15 @@ def test_a_topic_that_is_missing_twice_is_gone() -> None:
         sees(part, consumer, facts=None)
 
 
-def test_a_topic_that_was_deleted_before_is_found_by_what_the_target_holds() -> None:
+def test_a_topic_that_was_deleted_before_is_found_by_what_the_target_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink_loop, "LOOK_AGAIN_SECONDS", (0.0, 0.0))
     part, consumer = member(Target(Held(5, FACTS)))
-    part.look_for_deleted(["shop.*"])
+    running = threading.Event()
+    part.look_for_deleted(["shop.*"], running)
     consumer.there = {}
-    part.look_for_deleted(["other.*"])
+    part.look_for_deleted(["other.*"], running)
     with pytest.raises(Gap, match=f"topic {ORDERS} was deleted"):
-        part.look_for_deleted(["shop.*"])
+        part.look_for_deleted(["shop.*"], running)
 
 
 def test_an_idle_member_tells_the_target_that_it_is_complete(monkeypatch: pytest.MonkeyPatch) -> None:
