@@ -69,7 +69,7 @@ class Bridge:
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 
-    def cdc(self, *arguments: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    def cdc(self, *arguments: str, seconds: float = 180.0) -> subprocess.CompletedProcess[str]:
         """Run another `cdc` command with the same settings."""
         self._write_settings()
         command = [sys.executable, "-m", "cdc.cli", *arguments]

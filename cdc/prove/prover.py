@@ -141,7 +141,7 @@ def _play(stage: Stage, fault: Fault, rng: Random, rounds: range, result: Result
         raise Broken(f"{NOT_BEGUN}: {broken}") from None
     for number in rounds:
         stage.begin_round(number)
-        fault.strike(stage, rng)
+        _strike(stage, fault, rng)
         if stage.struck_at is None:
             stage.struck()
         mark = stage.mark()
@@ -152,6 +152,13 @@ def _play(stage: Stage, fault: Fault, rng: Random, rounds: range, result: Result
     stage.load.stop()
     say("comparing")
     result.different += _differences(stage, result)
+
+
+def _strike(stage: Stage, fault: Fault, rng: Random) -> None:
+    try:
+        fault.strike(stage, rng)
+    except Broken as broken:
+        raise Broken("; ".join([str(broken), *stage.words()])) from None
 
 
 def _begin(stage: Stage) -> None:

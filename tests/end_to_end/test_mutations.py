@@ -106,9 +106,8 @@ def test_the_prover_finds(name: str, servers: Servers, tmp_path: Path, capsys: p
     copy_with(defect, tmp_path)
     result = prove(with_defect(defect, tmp_path), servers, max(1, defect.rounds), SEED, print, EXTENT, tmp_path)
     with capsys.disabled():
-        print(f"\n  {name}: {', '.join(found_by(result)) or 'NOT FOUND'}, {result.seconds:.0f} s")
-    assert not result.held
-    assert not any(what.startswith(NOT_BEGUN) for what in result.broken), result.broken
+        print(f"\n  {name}: {', '.join(found_by(result)) or f'NOT FOUND, {result.broken}'}, {result.seconds:.0f} s")
+    assert found_by(result), result.broken
 
 
 def copy_with(defect: Defect, folder: Path) -> None:
@@ -132,11 +131,12 @@ def with_defect(defect: Defect, folder: Path) -> Fault:
 
     rounds = {"times": 1, "rounds": 1, "most": defect.rounds} if defect.rounds else {}
     setting = replace(fault.setting, prepare=prepare, sessions=6)
-    return replace(fault, setting=setting, patience=60.0, **rounds)  # type: ignore[arg-type]
+    return replace(fault, setting=setting, patience=300.0, **rounds)  # type: ignore[arg-type]
 
 
 def found_by(result: Result) -> list[str]:
-    """What betrayed it."""
+    """What betrayed it: what was counted, or a state that a bridge without defect is never in. Being slow does not."""
     counted = [f"{count} {kind}" for kind, count in result.counts.items() if count]
     different = [f"{result.different} rows differ"] if result.different else []
-    return [*counted, *different, *(what[:120] for what in result.broken)]
+    states = [what for what in result.broken if "in state gap" in what or "in state failed" in what]
+    return [*counted, *different, *(what[:160] for what in states if not what.startswith(NOT_BEGUN))]
