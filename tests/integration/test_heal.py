@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from cdc.failpoints import HEAL
 from cdc.prove.bridge import Bridge
-from cdc.prove.observed import Event, events
+from cdc.prove.observed import Event, events, topics_of
 from cdc.prove.waiting import eventually
 from cdc.testing.databases import Database
 from cdc.testing.servers import KafkaServer
@@ -46,7 +47,8 @@ class Case:
         return Bridge(self.folder, document, environment={"CDC_FAILPOINTS": str(self.folder)})
 
     def events(self, table: str) -> list[Event]:
-        return events(self.kafka.bootstrap_servers, [f"{self.prefix}.public.{table}"])
+        servers, topic = self.kafka.bootstrap_servers, f"{self.prefix}.public.{table}"
+        return events(servers, [topic]) if topic in topics_of(servers, self.prefix) else []
 
     def is_even(self, table: str) -> bool:
         rows: dict[int, Any] = {}
@@ -87,7 +89,7 @@ def test_a_running_bridge_is_told_to_heal_and_the_others_go_on(case: Case) -> No
         plan = bridge.cdc("heal", "source")
         assert plan.returncode == 3, plan.stderr
         assert f"replication slot {case.slot} is gone; changes from" in plan.stdout
-        assert f"public.orders → {case.prefix}.public.orders, about {ROWS} rows: by difference" in plan.stdout
+        assert re.search(rf"public\.orders → {case.prefix}\.public\.orders, about \d+ rows: by difference", plan.stdout)
         told = json.loads(bridge.cdc("heal", "source", "--json").stdout)
         assert [table["how"] for table in told["tables"]] == ["difference"]
         assert len(case.events("orders")) == before
