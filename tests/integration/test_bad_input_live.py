@@ -15,11 +15,12 @@ import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from cdc.prove.bridge import Bridge
+from cdc.prove.observed import events
+from cdc.prove.waiting import eventually
 from cdc.testing.servers import KafkaServer, PostgresServer
 from cdc.testing.system import HOST, free_port
 from tests.databases import Database, fresh_database
-from tests.end_to_end.bridge import Bridge, eventually
-from tests.end_to_end.observed import events
 
 SECRET = "hunter2-not-to-be-shown"
 VALUE = "a-value-not-to-be-shown"
