@@ -11,6 +11,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from cdc.errors import SpoolFull
+from cdc.fold import Spool
+from cdc.settings import SpoolSettings
 from cdc.testing.limits import no_memory_limit, peak_bytes, with_memory_limit
 from cdc.testing.small_disk import PostgresOnSmallDisk, SmallDisk, no_small_disk
 from cdc.testing.system import wait_for
@@ -56,6 +59,42 @@ def test_postgres_takes_no_rows_on_a_full_disk_and_has_all_it_took() -> None:
         assert wait_for(lambda: _insert(server), 30)
         with psycopg.connect(server.url()) as connection:
             assert connection.execute("SELECT id FROM kept ORDER BY id").fetchall() == [(1,), (2,)]
+
+
+class Message:
+    """A created row, as a consumer gives it."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def key(self) -> bytes:
+        return b'{"id":%d}' % self._number
+
+    def value(self) -> bytes:
+        return b'{"before":null,"after":{"id":%d},"op":"c"}' % self._number
+
+    def partition(self) -> int:
+        return 0
+
+
+@mounts
+def test_a_fold_that_finds_the_disk_full_says_so_and_is_made_when_there_is_room(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path, 64) as disk:
+        settings = SpoolSettings(folder=str(tmp_path))
+        spool = Spool(settings)
+        fold = spool.fold()
+        disk.fill()
+        with pytest.raises(SpoolFull, match="its disk is full"):
+            fold.load([list(map(Message, range(700_000)))])
+        spool.close()
+        disk.free()
+        spool = Spool(settings)
+        fold = spool.fold()
+        fold.load([list(map(Message, range(700_000)))])
+        assert disk.free_bytes() < 60_000_000, "it was not held on disk"
+        assert len(fold) == 700_000
+        spool.close()
+        assert list(tmp_path.iterdir()) == []
 
 
 @mounts
