@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from queue import SimpleQueue
 from typing import Any
 
 import structlog
 
 from cdc import names
 from cdc.connector import Stopped
-from cdc.databases import conninfo
 from cdc.errors import Gap, Refused
 from cdc.event import Batch, Record
 from cdc.failpoints import reach
-from cdc.patterns import matching
 from cdc.position import Position
 from cdc.settings import Settings
 
 from . import catalog, slot
 from .capture import Capture
+from .commands import Commands
 from .ledger import Ledger
+from .opening import Opening
 from .pgoutput import position_text
 from .position import Origin, WalPosition, from_stored, healing, intent, is_healing, is_intent
 from .reader import Reader
 from .replication import ReplicationConnection, ReplicationError
 from .retention import Retention
+from .sessions import Sessions
 from .settings import PostgresWalSettings
-from .snapshot import SnapshotReader, SnapshotTable, Turn
+from .snapshot import Turn
 from .snapshots import Opened, Snapshots
-from .tables import Planner
 from .transactions import Transactions
-from .types import SESSION_SETTINGS
 
 LOCK_SECONDS = 1.0
 """How often a copy that waits asks for the lock."""
 
 QUERY_SECONDS = 5
 """Longest catalog query while streaming: shorter than the session timeout, which waits meanwhile."""
-
-IDLE_TIMEOUT = "120s"
-"""Longer than any step of a start between two commands on the replication connection."""
 
 RATE_SECONDS = 10.0
 
@@ -55,9 +48,6 @@ ROWS_PER_TURN = 2000
 
 LAST_ORDINAL = 9_999_999_999
 """Sorts behind every row of a transaction."""
-
-ANSWER_SECONDS = 10.0
-"""How long a command may take to be stored before that is said to be still to come."""
 
 
 class PostgresWalConnector:
@@ -75,7 +65,10 @@ class PostgresWalConnector:
         self._subject = f"connector {name}"
         self._slot = section.slot or names.slot_name(settings.name, name)
         self._publication = section.publication or names.publication_name(settings.name, name)
-        self._database = settings.databases[section.database]
+        application = f"cdc {settings.name}.{name}"
+        self._sessions = Sessions(
+            settings.databases[section.database], application, section.session_timeout, self._subject
+        )
         self._log = structlog.get_logger().bind(connector=name)
         self._stopping = False
         self._state = "starting"
@@ -88,7 +81,7 @@ class PostgresWalConnector:
         self._reader: Reader | None = None
         self._healing = False
         self._retention = Retention(section.retained_wal, self._slot, name)
-        self._commands: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._commands: Commands | None = None
         self._status: dict[str, Any] = {}
         self._published: deque[tuple[float, int]] = deque()
         self._events = 0
@@ -97,7 +90,7 @@ class PostgresWalConnector:
     def lock(self) -> Iterator[None]:
         self._state = "waiting"
         try:
-            self._connection = connection = self._connect_replication()
+            self._connection = connection = self._sessions.replication()
             key = slot.lock_key(self._settings.name, self._name)
             told = False
             while connection.execute(f"SELECT pg_try_advisory_lock({key})") != [("t",)]:
@@ -201,30 +194,9 @@ class PostgresWalConnector:
         return records
 
     def ask(self, action: str, tables: Sequence[str]) -> str:
-        reader = self._reader
-        if reader is None:
+        if self._reader is None or self._commands is None:
             raise Refused(f"{self._subject} is {self._state}: it takes commands once it streams")
-        answer: Future[str] = Future()
-
-        def obey() -> None:
-            try:
-                answer.set_result(self._obey(action, tables))
-            except Refused as refusal:
-                answer.set_exception(refusal)
-
-        self._commands.put(obey)
-        reader.wake()
-        try:
-            said = answer.result(ANSWER_SECONDS)
-        except TimeoutError:
-            raise Refused(f"{self._subject} does not answer; ask again") from None
-        wanted = self._ledger.revision
-        deadline = time.monotonic() + ANSWER_SECONDS
-        while self._stored_revision < wanted:
-            if time.monotonic() > deadline:
-                return f"{said} (not stored yet: it is lost if the connector ends before Kafka answers)"
-            time.sleep(0.02)
-        return said
+        return self._commands.ask(action, tables, self._reader.wake)
 
     def stop(self) -> None:
         self._stopping = True
@@ -261,7 +233,7 @@ class PostgresWalConnector:
 
     def _look(self) -> Capture:
         """Connect to the catalog; what is captured, and whether the server can be read from."""
-        session = catalog.connect(self._conninfo(), self._subject)
+        session = self._sessions.catalog()
         try:
             slot.check_server(session, self._subject)
             with catalog.reading(self._subject):
@@ -285,59 +257,10 @@ class PostgresWalConnector:
             self._ledger.heal(capture.names)
         else:
             capture.revise()
-        reach("snapshot.before_slot")
-        lsn, exported = slot.create_slot(
-            connection, capture.session, self._slot, self._subject, each_second=self._check_stop
-        )
-        reach("snapshot.after_slot")
+        lsn, exported = self._opening.with_slot(connection, capture.session, self._slot)
         start = WalPosition(origin, lsn, 0, whole=False, end_lsn=lsn)
         wanted = self._ledger.unfinished()
-        return start, Opened(lsn, self._import(exported, wanted)) if wanted else None
-
-    def _open_later(self, wanted: Set[str]) -> Opened:
-        """A snapshot beside the stream, in a thread of its own."""
-        session = catalog.connect(self._conninfo(), self._subject)
-        exporter = self._connect_replication()
-        try:
-            # A name of its own each time: the server may still be making a killed copy's.
-            name = f"{self._slot[:46]}_snapshot_{secrets.token_hex(3)}"
-            reach("snapshot.before_slot")
-            lsn, exported = slot.create_slot(
-                exporter, session, name, self._subject, temporary=True, each_second=self._check_stop
-            )
-            reach("snapshot.after_slot")
-            return Opened(lsn, self._import(exported, wanted))
-        finally:
-            exporter.close()
-            session.close()
-
-    def _import(self, exported: str, wanted: Set[str]) -> SnapshotReader:
-        def describe(session: catalog.Session) -> list[SnapshotTable]:
-            # Once more, as the snapshot sees them: making the slot may have taken hours.
-            found = catalog.captured_tables(session, self._section.tables, self._subject)
-            tables = [table for table in found if table.full_name in wanted]
-            planner = Planner(self._settings, self._name, self._section, session, self._subject)
-            return [
-                SnapshotTable(
-                    planned,
-                    table,
-                    self._ledger.heaps(table.full_name) if planned.by_key else {},
-                    where=None if self._healing else table.options.snapshot_where,
-                )
-                for planned, table in zip(planner.plan_all(tables), tables, strict=True)
-            ]
-
-        reach("snapshot.before_import")
-        reader = SnapshotReader(
-            self._conninfo(),
-            exported,
-            describe,
-            readers=self._section.snapshot_readers,
-            range_blocks=max(1, self._section.snapshot_range // 8192),
-            subject=self._subject,
-        )
-        reach("snapshot.after_import")
-        return reader
+        return start, Opened(lsn, self._opening.reader(exported, wanted)) if wanted else None
 
     def _intent(self) -> Position:
         return intent(self._identified.identifier, self._slot)
@@ -369,7 +292,7 @@ class PostgresWalConnector:
         snapshots = Snapshots(
             self._ledger,
             transactions,
-            open=self._open_later,
+            open=lambda wanted: self._opening.later(self._slot, wanted),
             by_key=capture.by_key,
             hold_all=section.snapshot == "only",
             publication=lambda: capture.publication,
@@ -380,6 +303,13 @@ class PostgresWalConnector:
         if opened is not None:
             snapshots.begin_tracking({name for name in self._ledger.unfinished() if capture.by_key(name)})
             snapshots.expect(opened)
+        self._commands = commands = Commands(
+            self._ledger,
+            captured=lambda: capture.names,
+            changed=snapshots.changed,
+            stored=lambda: self._stored_revision,
+            subject=self._subject,
+        )
         reader = Reader(
             connection,
             capture.session,
@@ -389,7 +319,7 @@ class PostgresWalConnector:
             batch=section.batch,
             idle_interval=section.idle_interval,
             session_timeout=section.session_timeout,
-            each_look=self._obey_all,
+            each_look=commands.obey,
             each_tick=self._tick,
             ends_with_snapshot=section.snapshot == "only",
             subject=self._subject,
@@ -420,69 +350,9 @@ class PostgresWalConnector:
             self._retention.held_for = self._reader.snapshots.held_for
         self._status.update(self._retention.look(capture.session, self._replication.close))
 
-    def _obey_all(self) -> None:
-        while not self._commands.empty():
-            self._commands.get()()
-
-    def _obey(self, action: str, tables: Sequence[str]) -> str:
-        """A command, in the reader's thread. Raises: Refused."""
-        ledger = self._ledger
-        said = ""
-        if action == "snapshot":
-            said = self._repeat(tables)
-        elif action in ("pause", "resume"):
-            ledger.pause(action == "pause")
-            said = "snapshots are paused" if action == "pause" else "snapshots go on"
-        elif action == "cancel":
-            cancelled = ledger.again()
-            if not cancelled:
-                raise Refused(
-                    f"{self._subject}: no table is being read again",
-                    hint="rows that were never read are still wanted; pause them, or take the table out of `tables:`",
-                )
-            ledger.cancel()
-            said = f"not read again: {', '.join(sorted(cancelled))}"
-        else:
-            raise Refused(f"{self._subject}: there is no command {action}")
-        assert self._reader is not None
-        self._reader.snapshots.changed()
-        return said
-
-    def _repeat(self, wanted: Sequence[str]) -> str:
-        captured = self._capture.names
-        chosen = {name for name in captured if not wanted or list(matching(wanted, name))}
-        missing = [entry for entry in wanted if not any(list(matching([entry], name)) for name in captured)]
-        if missing:
-            raise Refused(
-                f"{self._subject} captures no table {', '.join(missing)}",
-                hint=f"it captures {', '.join(sorted(captured)[:20])}",
-            )
-        busy = chosen & self._ledger.unfinished()
-        self._ledger.repeat(chosen - busy)
-        said = f"to be read again: {', '.join(sorted(chosen - busy))}" if chosen - busy else ""
-        also = f"being read already: {', '.join(sorted(busy))}" if busy else ""
-        return "; ".join(part for part in (said, also) if part)
-
-    def _connect_replication(self) -> ReplicationConnection:
-        info = conninfo(self._database, replication=True, application_name=self._application)
-        connection = ReplicationConnection(info, self._subject)
-        timeout = round(self._section.session_timeout * 1000)
-        watched = {
-            "wal_sender_timeout": str(timeout),
-            # Before streaming nothing else would end the session of a copy that hangs with the lock.
-            "idle_session_timeout": IDLE_TIMEOUT,
-            "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
-        }
-        for setting, value in {**SESSION_SETTINGS, **watched}.items():
-            connection.execute(f"SET {setting} = '{value}'")
-        return connection
-
-    def _conninfo(self) -> str:
-        return conninfo(self._database, application_name=self._application)
-
     @property
-    def _application(self) -> str:
-        return f"cdc {self._settings.name}.{self._name}"
+    def _opening(self) -> Opening:
+        return Opening(self._settings, self._name, self._section, self._sessions, self._ledger, self._check_stop)
 
     @property
     def _capture(self) -> Capture:

@@ -45,6 +45,12 @@ BESIDE_SECONDS = 0.005
 GIVE_UP_SECONDS = 20.0
 """After so long without Kafka a snapshot is given up: its locks would hold back DDL, and with that everybody."""
 
+IDLE_BYTES = 4 * 1024 * 1024
+"""After so much WAL of others an idle source's position is stored without waiting for the interval."""
+
+SOONEST_SECONDS = 0.25
+"""But no sooner than this after the last tick."""
+
 CONFIRM_SECONDS = 0.1
 """At most this often the server is told of a newly stored position."""
 
@@ -272,8 +278,13 @@ class Reader:
         self._feedback(now)
 
     def _tick(self, now: float) -> bool:
-        """Every idle interval look at the source; whether it was time. Raises what the tick raises."""
-        if now - self._ticked_at < self._idle_interval:
+        """Every idle interval look at the source, sooner when others write much; whether it was time.
+
+        Raises what the tick raises.
+        """
+        passed = self.transactions.position.end_lsn - self._offered_lsn
+        interval = self._idle_interval if passed < IDLE_BYTES else min(SOONEST_SECONDS, self._idle_interval)
+        if now - self._ticked_at < interval:
             return False
         self._ticked_at = now
         self._each_tick()

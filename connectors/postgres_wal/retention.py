@@ -2,7 +2,8 @@
 
 Source: https://www.postgresql.org/docs/current/view-pg-replication-slots.html. The server keeps WAL from
 `restart_lsn` on. That follows `confirmed_flush_lsn`, but stays at the start of the oldest transaction that was
-running, and moves only when the server logs what is running: at checkpoints, and every 15 s while it writes.
+running, and moves only when the server logs what is running: at checkpoints, every 15 s while it writes, and
+when a role that may execute pg_log_standby_snapshot() (PostgreSQL 16 on) wants it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ TRANSACTION_SECONDS = 20.0
 
 GRACE_SECONDS = 30.0
 """For so long the limit must be passed: a burst of a neighbour database is let go of within 25 s by itself."""
+
+LOGGED_SINCE = 160000
+"""pg_log_standby_snapshot() is there from PostgreSQL 16 on."""
+
+LET_GO_BYTES = 4 * 1024 * 1024
+"""When so much is kept although it is confirmed, the server is asked to log what is running."""
 
 WORTH_TELLING = 64 * 1024 * 1024
 """Bytes: for less no cause is looked for, unless the limit of the warning is lower."""
@@ -132,6 +139,8 @@ class Retention:
         held = find(session, self._slot, self._subject)
         if held is None:
             return dict.fromkeys(FIGURES)
+        if held.active and (held.retained or 0) - (held.unconfirmed or 0) > LET_GO_BYTES:
+            log_running(session, self._subject)
         cause = self._cause(session, held)
         figures = self.judge(held, cause)
         if self._over(held):
@@ -279,6 +288,15 @@ def find(session: Session, slot: str, subject: str) -> Held | None:
     query = sql.SQL(HELD_QUERY).format(inactive=sql.SQL(since if known else "NULL::float8"))
     with reading(subject), session.cursor(row_factory=class_row(Held)) as cursor:
         return cursor.execute(query, [slot]).fetchone()
+
+
+def log_running(session: Session, subject: str) -> None:
+    """Let the server log which transactions run, if our role may: what is kept for older ones is let go of then."""
+    if session.info.server_version >= LOGGED_SINCE:
+        with reading(subject):
+            session.execute(
+                "SELECT pg_log_standby_snapshot() WHERE has_function_privilege('pg_log_standby_snapshot()', 'EXECUTE')"
+            )
 
 
 WRITERS_QUERY = """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cdc.subscription import subscription
 from cdc.errors import SinkError
+from cdc.subscription import subscription
 from sinks.postgres.tables import Existing, changes, creation, text, wanted
 from sinks.postgres.widening import holds
 from tests.sink_events import column, described

@@ -1,0 +1,106 @@
+"""Opens snapshots: a slot exports one, and readers import it. Touches the database."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Set
+from dataclasses import dataclass
+
+from cdc.failpoints import reach
+from cdc.settings import Settings
+
+from . import catalog, slot
+from .ledger import Ledger
+from .replication import ReplicationConnection
+from .sessions import Sessions
+from .settings import PostgresWalSettings
+from .snapshot import SnapshotReader, SnapshotTable
+from .snapshots import Opened
+from .tables import Planner
+
+BLOCK = 8192
+"""Bytes, unless the server was built otherwise; ranges are larger or smaller then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How one connector opens snapshots.
+
+    Args:
+        settings: all settings.
+        name, section: the connector's name and section.
+        sessions: connections.
+        ledger: what is published of the tables already; while it heals, all rows are wanted.
+        check_stop: raises when it is time to end.
+    """
+
+    settings: Settings
+    name: str
+    section: PostgresWalSettings
+    sessions: Sessions
+    ledger: Ledger
+    check_stop: Callable[[], None]
+
+    def with_slot(
+        self, connection: ReplicationConnection, session: catalog.Session, slot_name: str, *, temporary: bool = False
+    ) -> tuple[int, str]:
+        """Make a slot that exports a snapshot; waits for running writers.
+
+        Returns: the LSN as of which it sees the database, and its name.
+        Raises: SourceError, SourceUnavailable, and what `check_stop` raises.
+        """
+        reach("snapshot.before_slot")
+        made = slot.create_slot(
+            connection, session, slot_name, self.sessions.subject, temporary=temporary, each_second=self.check_stop
+        )
+        reach("snapshot.after_slot")
+        return made
+
+    def later(self, slot_name: str, wanted: Set[str]) -> Opened:
+        """A snapshot beside the stream; may be called in a thread of its own.
+
+        Args:
+            slot_name: of the connector; the temporary slot's begins with it.
+            wanted: tables.
+        """
+        session = self.sessions.catalog()
+        exporter = self.sessions.replication()
+        try:
+            # A name of its own each time: the server may still be making a killed copy's.
+            name = f"{slot_name[:46]}_snapshot_{secrets.token_hex(3)}"
+            lsn, exported = self.with_slot(exporter, session, name, temporary=True)
+            return Opened(lsn, self.reader(exported, wanted))
+        finally:
+            exporter.close()
+            session.close()
+
+    def reader(self, exported: str, wanted: Set[str]) -> SnapshotReader:
+        """Readers that have imported the snapshot; its exporter is free afterwards."""
+        subject = self.sessions.subject
+
+        def describe(session: catalog.Session) -> list[SnapshotTable]:
+            # Once more, as the snapshot sees them: making the slot may have taken hours.
+            found = catalog.captured_tables(session, self.section.tables, subject)
+            tables = [table for table in found if table.full_name in wanted]
+            planner = Planner(self.settings, self.name, self.section, session, subject)
+            return [
+                SnapshotTable(
+                    planned,
+                    table,
+                    self.ledger.heaps(table.full_name) if planned.by_key else {},
+                    where=None if self.ledger.healing else table.options.snapshot_where,
+                )
+                for planned, table in zip(planner.plan_all(tables), tables, strict=True)
+            ]
+
+        reach("snapshot.before_import")
+        reader = SnapshotReader(
+            self.sessions.conninfo,
+            exported,
+            describe,
+            readers=self.section.snapshot_readers,
+            range_blocks=max(1, self.section.snapshot_range // BLOCK),
+            subject=subject,
+        )
+        reach("snapshot.after_import")
+        return reader
