@@ -179,11 +179,13 @@ FAULTS = (
         OWN_SERVERS[:1],
         Setting(kafka=ProxiedKafka, prepare=_reach_kafka),
         most=1,
+        patience=240.0,
     ),
     Fault(
         "rebalance-storm",
         "members of the sink's group come, go and are killed without a pause",
         storm,
         setting=Setting(workers=2),
+        patience=240.0,
     ),
 )
