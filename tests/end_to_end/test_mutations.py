@@ -55,7 +55,7 @@ DEFECTS = {
         "            if difference is None:\n                publisher.publish(batch)\n",
         "            if difference is None:\n"
         "                connector.confirm(batch.position)\n"
-        "                __import__('time').sleep(0.02)\n"
+        "                __import__('time').sleep(0.3)\n"
         "                publisher.publish(batch)\n",
         "failpoints-running",
         0,
