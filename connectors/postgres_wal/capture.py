@@ -74,6 +74,10 @@ class Capture:
         """Whether the rows of a table can be told by their key, and read by it."""
         return self._by_key.get(table, False)
 
+    def filtered(self, table: str) -> bool:
+        """Whether only some of a table's rows are wanted in its snapshot."""
+        return any(one.full_name == table and one.options.snapshot_where is not None for one in self.tables)
+
     def publish(self) -> catalog.Publication:
         """Make the publication, or add the tables that it lacks.
 
@@ -89,6 +93,7 @@ class Capture:
     def revise(self) -> None:
         """Bring the ledger in line: forget tables that are gone, expect the rows of new ones."""
         self._ledger.keep(self.names)
+        self._ledger.trust(self.publication)
         new = self.names - self._ledger.done() - self._ledger.unfinished()
         if new and self._section.snapshot == "never":
             self._ledger.finish(new, self.publication)
@@ -116,12 +121,19 @@ class Capture:
         slot.check_publication(self.session, self._publication_name, publication_oid, expected, self._subject)
 
     def _take_in(self) -> None:
-        known = self.names
+        known = {table.full_name: table.oid for table in self.tables}
         found = catalog.captured_tables(self.session, self._section.tables, self._subject)
         self.refused = {name: why for name, why in self.refused.items() if name in {t.full_name for t in found}}
-        new = [table for table in found if table.full_name not in known | self.refused.keys()]
-        kept = [table for table in found if table.full_name in known]
-        gone = known - {table.full_name for table in kept}
+        # One that was made again is a gap if the first one's rows are published, else just another table.
+        kept = [
+            table
+            for table in found
+            if known.get(table.full_name) == table.oid
+            or (table.full_name in known and self._ledger.published(table.full_name) is not None)
+        ]
+        new = [table for table in found if table not in kept and table.full_name not in self.refused]
+        gone = known.keys() - {table.full_name for table in kept}
+        self._ledger.keep(known.keys() - gone)
         if gone:
             structlog.get_logger().info("tables are gone", tables=sorted(gone))
         accepted = [table for table in new if self._accept(table)]

@@ -27,6 +27,7 @@ class Commands:
         captured: full names of the captured tables.
         changed: called in the reader's thread when the ledger was changed.
         stored: the ledger's revision that is stored.
+        healing: whether a heal reads the tables now.
         subject: what to call the connector in errors.
     """
 
@@ -37,12 +38,14 @@ class Commands:
         captured: Callable[[], Set[str]],
         changed: Callable[[], None],
         stored: Callable[[], int],
+        healing: Callable[[], bool],
         subject: str,
     ) -> None:
         self._ledger = ledger
         self._captured = captured
         self._changed = changed
         self._stored = stored
+        self._healing = healing
         self._subject = subject
         self._asked: SimpleQueue[tuple[str, Sequence[str], Future[str]]] = SimpleQueue()
 
@@ -92,6 +95,8 @@ class Commands:
         return said
 
     def _repeat(self, wanted: Sequence[str]) -> str:
+        if self._healing():
+            raise Refused(f"{self._subject} is being healed, which reads all its tables; ask again when that is done")
         captured = self._captured()
         chosen = {name for name in captured if not wanted or matching(wanted, name)}
         missing = [entry for entry in wanted if not any(matching([entry], name) for name in captured)]

@@ -13,7 +13,7 @@ import structlog
 
 from cdc import names
 from cdc.connector import Stopped
-from cdc.errors import Gap, Refused
+from cdc.errors import Gap, Refused, SourceError
 from cdc.event import Batch, Record
 from cdc.failpoints import reach
 from cdc.position import Position
@@ -22,8 +22,9 @@ from cdc.settings import Settings
 from . import catalog, slot
 from .capture import Capture
 from .commands import Commands
+from .encode_cy import RowEncoder
 from .ledger import Ledger
-from .opening import Opening
+from .opening import Opening, temporary_prefix
 from .pgoutput import position_text
 from .position import Origin, WalPosition, from_stored, healing, intent, is_healing, is_intent
 from .reader import Reader
@@ -110,6 +111,7 @@ class PostgresWalConnector:
             self._ledger = Ledger(stored.ledger if not is_healing(stored) else None)
             self._stored_revision = self._ledger.revision
         self._found = capture = self._look()
+        slot.end_abandoned(capture.session, temporary_prefix(self._slot), self._subject)
         found = slot.find_slot(capture.session, self._slot, self._subject)
         self._stored = stored
         self._healing = self._ledger.healing or (stored is not None and is_healing(stored))
@@ -189,8 +191,9 @@ class PostgresWalConnector:
         # Behind all that was committed before the rows, and before the rows: one may have come from another partition.
         before = replace(transaction, commit_lsn=transaction.commit_lsn - 1)
         records: list[Record] = []
-        table.planned.encoder.begin(before)
-        table.planned.encoder.gone(keys, LAST_ORDINAL, records)
+        encoder = RowEncoder(table.planned.plan)  # the planned one is the reader's
+        encoder.begin(before)
+        encoder.gone(keys, LAST_ORDINAL, records)
         return records
 
     def ask(self, action: str, tables: Sequence[str]) -> str:
@@ -294,6 +297,7 @@ class PostgresWalConnector:
             transactions,
             open=lambda wanted: self._opening.later(self._slot, wanted),
             by_key=capture.by_key,
+            filtered=capture.filtered,
             hold_all=section.snapshot == "only",
             publication=lambda: capture.publication,
             wake=connection.wake,
@@ -308,6 +312,7 @@ class PostgresWalConnector:
             captured=lambda: capture.names,
             changed=snapshots.changed,
             stored=lambda: self._stored_revision,
+            healing=self.healing,
             subject=self._subject,
         )
         reader = Reader(
@@ -327,9 +332,11 @@ class PostgresWalConnector:
         reach("stream.before_start")
         try:
             slot.start_replication(connection, self._slot, start.end_lsn, self._publication)
-        except ReplicationError as error:
+        except SourceError as error:
             snapshots.close()
-            raise slot.lost(error, self._slot, start, self._subject) from error
+            if isinstance(error, ReplicationError):
+                raise slot.lost(error, self._slot, start, self._subject) from error
+            raise
         reach("stream.after_start")
         self._reader = reader
         self._tick()

@@ -116,7 +116,7 @@ class Ledger:
 
     def finish(self, tables: Iterable[str], publication: Publication) -> None:
         """All rows of these tables are published; and how the tables are."""
-        fingerprints = {f"{schema}.{name}": found for (schema, name), found in publication.tables.items()}
+        fingerprints = _fingerprints(publication)
         for name in tables:
             self._settle(name, fingerprints.get(name, ""))
         self._healing = self._healing and bool(self.unfinished())
@@ -144,14 +144,32 @@ class Ledger:
             for oid, heap in stored.items()
         }
 
-    def range_done(self, table: str, heap: int, node: int, interval: Interval) -> None:
-        """The rows of these blocks are published."""
+    def range_done(self, table: str, heap: int, node: int, interval: Interval, publication: Publication) -> None:
+        """The rows of these blocks are published; and how the table is."""
         entry = self._tables[table]
         before = self.heaps(table).get(heap)
         known = before.intervals if before is not None and before.node == node else ()
         done = [list(one) for one in _joined([*known, interval])]
         entry["heaps"] = {**entry.get("heaps", {}), str(heap): {"node": node, "done": done}}
+        entry["read_under"] = _fingerprints(publication).get(table, "")
         self.revision += 1
+
+    def trust(self, publication: Publication) -> None:
+        """Ranges of tables that were published otherwise when they were read mean nothing: changes may be missing."""
+        now = _fingerprints(publication)
+        for name, entry in self._tables.items():
+            if "heaps" in entry and entry["state"] == "pending" and entry.get("read_under") != now.get(name, ""):
+                self.start_over(name)
+
+    def begin(self, tables: Iterable[str]) -> None:
+        """Rows of these tables are about to be published."""
+        for name in tables:
+            self._tables[name]["begun"] = True
+        self.revision += 1
+
+    def untouched(self) -> set[str]:
+        """Tables of which no row was ever published."""
+        return {name for name in self._in("pending") if not self._tables[name].get("begun")}
 
     def start_over(self, table: str) -> None:
         """The ranges that were read mean nothing any more."""
@@ -169,11 +187,16 @@ class Ledger:
         return True
 
     def _in(self, *states: str) -> set[str]:
-        return {name for name, entry in self._tables.items() if entry["state"] in states}
+        # A copy: the status is asked for from other threads.
+        return {name for name, entry in list(self._tables.items()) if entry["state"] in states}
 
     def _settle(self, table: str, published: str) -> None:
         described = self._tables.get(table, {}).get("described")
         self._tables[table] = {"state": "done", "published": published, "described": described}
+
+
+def _fingerprints(publication: Publication) -> dict[str, str]:
+    return {f"{schema}.{name}": found for (schema, name), found in publication.tables.items()}
 
 
 def missing(intervals: Iterable[Interval]) -> list[Interval]:

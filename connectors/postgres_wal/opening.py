@@ -11,15 +11,21 @@ from cdc.settings import Settings
 
 from . import catalog, slot
 from .ledger import Ledger
+from .ranges import SnapshotTable
 from .replication import ReplicationConnection
 from .sessions import Sessions
 from .settings import PostgresWalSettings
-from .snapshot import SnapshotReader, SnapshotTable
+from .snapshot import SnapshotReader
 from .snapshots import Opened
 from .tables import Planner
 
 BLOCK = 8192
 """Bytes, unless the server was built otherwise; ranges are larger or smaller then."""
+
+
+def temporary_prefix(slot_name: str) -> str:
+    """What the temporary slots of a connector begin with."""
+    return f"{slot_name[:46]}_snapshot_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +69,18 @@ class Opening:
             slot_name: of the connector; the temporary slot's begins with it.
             wanted: tables.
         """
-        session = self.sessions.catalog()
-        exporter = self.sessions.replication()
-        try:
-            # A name of its own each time: the server may still be making a killed copy's.
-            name = f"{slot_name[:46]}_snapshot_{secrets.token_hex(3)}"
-            lsn, exported = self.with_slot(exporter, session, name, temporary=True)
-            return Opened(lsn, self.reader(exported, wanted))
-        finally:
-            exporter.close()
-            session.close()
+        with self.sessions.catalog() as session:
+            exporter = self.sessions.replication()
+            try:
+                # A name of its own each time: the server may still be making a killed copy's.
+                name = f"{temporary_prefix(slot_name)}{secrets.token_hex(3)}"
+                lsn, exported = self.with_slot(exporter, session, name, temporary=True)
+                return Opened(lsn, self.reader(exported, wanted))
+            except BaseException:
+                exporter.cancel()
+                raise
+            finally:
+                exporter.close()
 
     def reader(self, exported: str, wanted: Set[str]) -> SnapshotReader:
         """Readers that have imported the snapshot; its exporter is free afterwards."""

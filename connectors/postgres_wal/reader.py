@@ -161,14 +161,14 @@ class Reader:
             self.drained = not more
             if self._reached_hold():
                 self._begin_snapshot()
-                if self._ends_with_snapshot and not self._ledger.unfinished():
-                    self._flush()
-                    return
             if snapshots.reading:
                 snapshots.step(0.0 if more else BESIDE_SECONDS)
                 if self.transactions.full:
                     self._hand_over()
             pause = self._look()
+            if self._ends_with_snapshot and not snapshots.reading and not self._ledger.unfinished():
+                self._flush()
+                return
             if snapshots.frozen:
                 self._connection.wait(min(1.0, pause), readable=False)
                 self._heard_at = time.monotonic()
@@ -209,7 +209,7 @@ class Reader:
         """The stream has reached a snapshot: rows for which it is held come first."""
         snapshots, transactions = self.snapshots, self.transactions
         snapshots.begin()
-        while snapshots.held_for is not None:
+        while snapshots.reading and snapshots.held_for is not None:
             snapshots.step(POLL_SECONDS)
             if transactions.full:
                 self._hand_over()
@@ -328,7 +328,7 @@ class Reader:
             now = time.monotonic()
             self._look_idle(now)
             self._tick(now)
-            if now - began > GIVE_UP_SECONDS and self.snapshots.reading:
+            if now - began > GIVE_UP_SECONDS and self.snapshots.reading and self.snapshots.held_for is None:
                 self.snapshots.give_up()
         self._heard_at = time.monotonic()  # nothing was read meanwhile
 

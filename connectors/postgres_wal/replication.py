@@ -72,6 +72,11 @@ class ReplicationConnection:
         for descriptor in descriptors:
             os.close(descriptor)
 
+    def cancel(self) -> None:
+        """End the command that is under way: a server that waits for other transactions does not see us go."""
+        with suppress(psycopg.Error):
+            self.pgconn.get_cancel().cancel()
+
     def execute(self, command: str, each_second: Callable[[], None] | None = None) -> list[tuple[str | None, ...]]:
         """Run one command by the simple protocol; rows come as text.
 

@@ -103,6 +103,20 @@ def _resolve_some(
     return size
 
 
+def _of_those_left(
+    connection: Session, table: PlannedTable, keys: Sequence[Key], columns: Sequence[int], subject: str
+) -> dict[Key, Row] | None:
+    """The same without the columns that are no longer there; None if none is."""
+    found: dict[Key, Row] | None = None
+    for column in columns if len(columns) > 1 else ():
+        values = _current_values(connection, table, keys, [column], subject)
+        if values is not None:
+            found = {} if found is None else found
+            for key, row in values.items():
+                found.setdefault(key, {}).update(row)
+    return found
+
+
 def _current_values(
     connection: Session,
     table: PlannedTable,
@@ -131,7 +145,7 @@ def _current_values(
     if result.status != ExecStatus.TUPLES_OK:
         sqlstate = (result.error_field(DiagnosticField.SQLSTATE) or b"").decode()
         if sqlstate in DROPPED:
-            return None
+            return _of_those_left(connection, table, keys, columns, subject)
         what = f"{subject}: unchanged values of {table.full_name} cannot be read (SQLSTATE {sqlstate})"
         if sqlstate[:2] in PASSING:
             raise SourceUnavailable(what)

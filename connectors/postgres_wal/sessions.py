@@ -50,6 +50,10 @@ class Sessions:
             "idle_session_timeout": IDLE_TIMEOUT,
             "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
         }
-        for setting, value in {**SESSION_SETTINGS, **watched}.items():
-            connection.execute(f"SET {setting} = '{value}'")
+        try:
+            for setting, value in {**SESSION_SETTINGS, **watched}.items():
+                connection.execute(f"SET {setting} = '{value}'")
+        except BaseException:
+            connection.close()
+            raise
         return connection

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -156,6 +157,16 @@ def drop_free_slot(session: Session, name: str, subject: str) -> None:
             ) from error
         else:
             return
+
+
+def end_abandoned(session: Session, prefix: str, subject: str) -> None:
+    """End sessions of killed copies that still wait to make a temporary slot; call it with the connector's lock."""
+    with reading(subject), suppress(psycopg.errors.InsufficientPrivilege):
+        session.execute(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots "
+            "WHERE temporary AND active_pid IS NOT NULL AND starts_with(slot_name, %s)",
+            [prefix],
+        )
 
 
 def start_replication(connection: ReplicationConnection, slot: str, position: int, publication: str) -> None:

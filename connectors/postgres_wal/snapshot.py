@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from psycopg import sql
 from psycopg.pq import DiagnosticField, ExecStatus
@@ -23,10 +23,10 @@ from cdc.errors import SourceUnavailable
 from cdc.event import Record
 from cdc.failpoints import reach
 
-from .catalog import Session, Table, connect, reading
-from .ledger import HeapRead, Interval, missing
+from .catalog import Session, connect, reading
+from .ranges import Progress, Range, SnapshotTable, cut
+from .replication import PASSING
 from .reselect import DROPPED
-from .tables import PlannedTable
 
 LOCK_TIMEOUT = "2s"
 """How long a range waits for DDL before another one has its turn."""
@@ -47,115 +47,17 @@ class Turn(NamedTuple):
 
 
 class TableChanged(Exception):
-    """A table is not as the snapshot saw it: rewritten, dropped, or a column of it was.
+    """A table is not as the snapshot saw it: rewritten, dropped, or a column of it was; or it cannot be read.
 
     Args:
         table: its full name.
+        why: what the server says, without values; None where it is only another table than before.
     """
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, why: str | None = None) -> None:
         super().__init__(table)
         self.table = table
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far the snapshot is.
-
-    Args:
-        tables, ranges, blocks: how many there are.
-        total: the planner's estimate of the rows; None if a table was never analyzed.
-        left_out: rows of which something newer was published already.
-    """
-
-    tables: int
-    ranges: int
-    blocks: int
-    total: int | None
-    tables_done: int = 0
-    ranges_done: int = 0
-    rows: int = 0
-    left_out: int = 0
-    blocks_done: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    def as_json(self) -> dict[str, Any]:
-        """rows, total, percent, rate (rows/s), seconds_left (None while nothing can be said), tables, ranges."""
-        seconds = time.monotonic() - self.started
-        share = self.blocks_done / self.blocks if self.blocks else 1.0
-        if self.total and share < 1:
-            # Ranges are large: between their ends the estimate says more. It may be too low.
-            share = max(share, min(0.99, self.rows / self.total))
-        return {
-            "rows": self.rows,
-            "left_out": self.left_out,
-            "total": self.total,
-            "percent": round(100 * share, 1),
-            "rate": round(self.rows / seconds) if seconds > 0 else 0,
-            "seconds_left": round(seconds * (1 - share) / share) if share > 0 else None,
-            "tables_done": self.tables_done,
-            "tables": self.tables,
-            "ranges_done": self.ranges_done,
-            "ranges": self.ranges,
-        }
-
-
-@dataclass(slots=True)
-class SnapshotTable:
-    """A table being read: ranges of it may be in several readers at once.
-
-    Args:
-        planned, table: as the snapshot sees it.
-        read: what is published of its heaps.
-        where: a predicate of the operator's; None reads all rows.
-        ranges_left: not read yet.
-        started_over: what was read before counts no more, as a heap was rewritten since.
-    """
-
-    planned: PlannedTable
-    table: Table
-    read: Mapping[int, HeapRead]
-    where: str | None = None
-    ranges_left: int = 0
-    started_over: bool = False
-
-    @property
-    def full_name(self) -> str:
-        return self.table.full_name
-
-
-@dataclass(frozen=True, slots=True)
-class Heap:
-    """A table's own heap, or a partition's."""
-
-    oid: int
-    node: int
-    identifier: sql.Identifier
-    blocks: int
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Blocks of one heap: [first, end); an end of None is open."""
-
-    of: SnapshotTable
-    heap: Heap
-    interval: Interval
-    blocks: int
-
-    def commands(self) -> sql.Composed:
-        """Lock, what the heap is now, and COPY of the published columns of these blocks."""
-        first, end = self.interval
-        columns = sql.SQL(", ").join(sql.Identifier(name) for name in self.of.planned.plan.copy_columns)
-        where = sql.SQL("ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
-        if end is not None:
-            where += sql.SQL(" AND ctid < {}::tid").format(sql.Literal(f"({end},0)"))
-        if self.of.where is not None:
-            where += sql.SQL(" AND ({})").format(sql.SQL(self.of.where))
-        return sql.SQL(
-            "LOCK TABLE ONLY {heap} IN ACCESS SHARE MODE; SELECT pg_relation_filenode({oid}::oid); "
-            "COPY (SELECT {columns} FROM ONLY {heap} WHERE {where}) TO STDOUT"
-        ).format(heap=self.heap.identifier, oid=sql.Literal(self.heap.oid), columns=columns, where=where)
+        self.why = why
 
 
 @dataclass(slots=True)
@@ -200,19 +102,25 @@ class SnapshotReader:
         subject: str,
     ) -> None:
         self._subject = subject
-        self._range_blocks = range_blocks
         self._connections: list[Session] = []
         self._poll = select.poll()
         self._busy: dict[int, RangeCopy] = {}
         self._ranges: deque[Range] = deque()
         self._empty: list[SnapshotTable] = []
+        self._planned: dict[str, list[Range]] = {}
+        self._ending = False
+        self.tables: list[SnapshotTable] = []
         try:
             for _ in range(readers):
                 self._connections.append(self._import(conninfo, snapshot))
             first = self._connections[0]
-            self._planned: dict[str, list[Range]] = {}
-            described = describe(first)
-            self.tables = tables = [table for table in described if self._plan(first, table)]
+            tables = self.tables
+            for table in describe(first):
+                with reading(subject):
+                    left = cut(first, table, range_blocks)
+                if left is not None:
+                    self._planned[table.full_name] = left
+                    tables.append(table)
             for connection in self._connections:
                 with reading(self._subject):
                     connection.execute(f"SAVEPOINT {SAVEPOINT}")
@@ -257,6 +165,12 @@ class SnapshotReader:
         self.progress.ranges -= len(left)
         self.progress.blocks -= sum(one.blocks for one in left)
         return bool(self._connections)
+
+    def last_ranges(self) -> bool:
+        """Begin no further range; whether some are being read."""
+        self._ranges.clear()
+        self._ending = True
+        return bool(self._busy)
 
     @property
     def done(self) -> bool:
@@ -305,35 +219,6 @@ class SnapshotReader:
                 connection.execute(statement)
             connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
         return connection
-
-    def _plan(self, connection: Session, table: SnapshotTable) -> bool:
-        """Cut what is left of the table into ranges; False: it was rewritten since the snapshot, and looks empty."""
-        with reading(self._subject):
-            found = connection.execute(HEAPS_QUERY, [table.table.oid]).fetchall()
-        heaps = [Heap(oid, node, sql.Identifier(schema, name), blocks) for schema, name, blocks, oid, node, _ in found]
-        if any(heap.node != now for heap, (*_, now) in zip(heaps, found, strict=True)):
-            return False
-        if any(heap.oid in table.read and table.read[heap.oid].node != heap.node for heap in heaps):
-            table.started_over = True
-        ranges: list[Range] = []
-        for heap in heaps:
-            known = () if table.started_over or heap.oid not in table.read else table.read[heap.oid].intervals
-            for interval in missing(known):
-                ranges += self._cut(table, heap, interval)
-        table.ranges_left = len(ranges)
-        self._planned[table.full_name] = ranges
-        return True
-
-    def _cut(self, table: SnapshotTable, heap: Heap, interval: Interval) -> list[Range]:
-        """Ranges of about the same size; the last one of a heap is open, since it may have grown."""
-        first, end = interval
-        last = max(heap.blocks, first + 1) if end is None else end
-        starts = list(range(first, last, self._range_blocks))
-        ends = [*starts[1:], end]
-        return [
-            Range(table, heap, (start, stop), max(0, (heap.blocks if stop is None else stop) - start))
-            for start, stop in zip(starts, ends, strict=True)
-        ]
 
     def _next_range(self, connection: Session) -> None:
         if self._ranges:
@@ -403,7 +288,8 @@ class SnapshotReader:
             sqlstate = result.error_field(DiagnosticField.SQLSTATE) if result is not None else None
             if sqlstate != LOCK_NOT_AVAILABLE.encode():
                 raise self._failed(result, reader)
-            self._ranges.append(reader.range)
+            if not self._ending:
+                self._ranges.append(reader.range)
             self._leave(descriptor, reader)
             return False
         return True
@@ -439,20 +325,7 @@ class SnapshotReader:
         if sqlstate in DROPPED:
             return TableChanged(table)
         primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY) if result else None
+        if primary and sqlstate[:2] not in PASSING:
+            return TableChanged(table, f"table {table} cannot be read (SQLSTATE {sqlstate})")
         message = primary.decode("utf-8", "replace") if primary else "the connection broke"
         return SourceUnavailable(f"{self._subject}: snapshot of table {table} failed: {message}")
-
-
-HEAPS_QUERY = """
-SELECT n.nspname, c.relname,
-       coalesce(pg_relation_size(c.oid), 0) / current_setting('block_size')::bigint,
-       c.oid, c.relfilenode::bigint, coalesce(pg_relation_filenode(c.oid), 0)::bigint
-FROM (WITH RECURSIVE leaves (oid) AS (
-          SELECT %s::oid UNION ALL
-          SELECT i.inhrelid FROM leaves l JOIN pg_inherits i ON i.inhparent = l.oid
-          JOIN pg_class p ON p.oid = l.oid AND p.relkind = 'p')
-      SELECT oid FROM leaves) AS l
-JOIN pg_class c ON c.oid = l.oid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' ORDER BY c.oid
-"""
-"""The heaps of a table or of its partitions, by the catalog as the snapshot sees it; and the filenode each has now."""

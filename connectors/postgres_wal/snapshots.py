@@ -18,14 +18,15 @@ from typing import Any
 import structlog
 
 from cdc.connector import Stopped
-from cdc.errors import CdcError
+from cdc.errors import CdcError, SourceUnavailable
 from cdc.failpoints import reach
 from cdc.formats.debezium_json import Transaction
 
 from .catalog import Publication
 from .ledger import Ledger
 from .pgoutput import position_text
-from .snapshot import Range, SnapshotReader, SnapshotTable, TableChanged, Turn
+from .ranges import Range, SnapshotTable
+from .snapshot import SnapshotReader, TableChanged, Turn
 from .transactions import Transactions, begin_table
 
 TOUCHED_KEYS = 100_000
@@ -33,6 +34,9 @@ TOUCHED_KEYS = 100_000
 
 AGAIN_SECONDS = 5.0
 """After a snapshot could not be opened."""
+
+REFUSED_SECONDS = 30.0
+"""After a table could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Snapshots:
         transactions: where rows go, between the stream's events.
         open: tables → a snapshot of them; called in a thread of its own, may wait for long.
         by_key: whether the rows of a table can be told by their key.
+        filtered: whether only some of a table's rows are wanted.
         hold_all: hold the stream for every table (`snapshot: only` does not go on with it).
         publication: how tables are published now.
         wake: the reader's thread, when a snapshot was opened.
@@ -65,6 +70,7 @@ class Snapshots:
         *,
         open: Callable[[Set[str]], Opened],
         by_key: Callable[[str], bool],
+        filtered: Callable[[str], bool],
         hold_all: bool,
         publication: Callable[[], Publication],
         wake: Callable[[], None],
@@ -75,6 +81,7 @@ class Snapshots:
         self._transactions = transactions
         self._open = open
         self._by_key = by_key
+        self._filtered = filtered
         self._hold_all = hold_all
         self._publication = publication
         self._wake = wake
@@ -139,11 +146,14 @@ class Snapshots:
         """
         if self._result is not None:
             self._take_result()
-        if self._opener is not None:
+        if self._opener is not None or self._waiting is not None:
             if self._too_many():
+                # Whatever is forgotten was committed before the snapshot; else that is of no use.
                 self.begin_tracking(self._tracked())
+                if self._waiting is not None and self._since >= self._waiting.lsn:
+                    self.give_up()
             return float("inf")
-        if self._waiting or self._reading or self._ledger.paused or not self._ledger.unfinished():
+        if self._reading or self._ledger.paused or not self._ledger.unfinished():
             return float("inf")
         left = self._not_before - time.monotonic()
         if left > 0:
@@ -157,7 +167,10 @@ class Snapshots:
         return float("inf")
 
     def begin(self) -> None:
-        """The stream stands at the snapshot's LSN, or behind it: read from here on."""
+        """The stream stands at the snapshot's LSN, or behind it: read from here on.
+
+        Raises: SourceUnavailable: a table's key came or went, and with it how it is to be read.
+        """
         opened, self._waiting = self._waiting, None
         assert opened is not None
         self._reading = opened
@@ -173,7 +186,12 @@ class Snapshots:
             generation=self._generation,
         )
         unfinished = self._ledger.unfinished()
-        tables = [table for table in opened.reader.tables if table.full_name in unfinished]
+        tables = [
+            table
+            for table in opened.reader.tables
+            if table.full_name in unfinished and self._is_newest(table, opened.lsn)
+        ]
+        self._ledger.begin(table.full_name for table in tables)
         for table in tables:
             if table.started_over:
                 self._ledger.start_over(table.full_name)
@@ -183,6 +201,11 @@ class Snapshots:
         held = [table for table in tables if self._holds(table.full_name)]
         self._held = {table.full_name for table in held}
         self._rest = [table for table in tables if table.full_name not in self._held]
+        self._touched = {
+            name: keys if name in {table.full_name for table in tables} else None
+            for name, keys in self._touched.items()
+        }
+        self._tell()
         opened.reader.begin(held)
         self._go_on()
 
@@ -198,20 +221,26 @@ class Snapshots:
                 seconds, self._turn, transactions.records, self._touched, self._finished
             )
         except TableChanged as changed:
-            self._put_off(opened, changed.table)
+            self._put_off(changed.table, changed.why)
+        if self._reading is not None and self._too_many():
+            self._rest = []
+            # What is half read would be read again: it may end first, within reason.
+            if not (opened.reader.last_ranges() and self._count() < 10 * TOUCHED_KEYS):
+                structlog.get_logger().info("snapshot renewed: the tables change faster than they are read")
+                self.give_up()
         self._go_on()
-        if self._too_many():
-            structlog.get_logger().info("snapshot renewed: the tables change faster than they are read")
-            self.give_up()
 
     def changed(self) -> None:
         """The ledger says otherwise than before what is to be read."""
         unfinished = self._ledger.unfinished()
-        if self._ledger.paused or self._tracked() - unfinished or self._held - unfinished:
+        gone = (self._tracked() | self._held) - unfinished
+        if self._ledger.paused or (gone and self._reading is None):
             self.give_up()
-        else:
-            self._touched = {name: self._touched.get(name) for name in unfinished}
-            self._transactions.watch(self._touched)
+            return
+        for name in gone:
+            self._leave_out(name)
+        self._touched = {name: self._touched.get(name) for name in unfinished}
+        self._tell()
 
     def give_up(self) -> None:
         """Let the snapshot go; what is left of its tables waits for the next one."""
@@ -273,17 +302,34 @@ class Snapshots:
             assert result is not None
             raise result
 
-    def _put_off(self, opened: Opened, table: str) -> None:
-        """A table was altered: a later snapshot reads it, and this one the others."""
-        structlog.get_logger().info("a table was altered, and is read later", table=table)
-        self._not_before = time.monotonic() + 1.0
+    def _put_off(self, table: str, why: str | None) -> None:
+        """A table was altered, or cannot be read: a later snapshot reads it, and this one the others."""
+        self._problem = why
+        self._not_before = time.monotonic() + (REFUSED_SECONDS if why else 1.0)
+        if why is None:
+            structlog.get_logger().info("a table was altered, and is read later", table=table)
+        else:
+            structlog.get_logger().warning("a table is not read", table=table, error=why)
+        self._leave_out(table)
+
+    def _leave_out(self, table: str) -> None:
+        """Read no more of one table in this snapshot."""
         self._held.discard(table)
         self._rest = [one for one in self._rest if one.full_name != table]
         if table in self._touched:
             self._touched[table] = None
-            self._transactions.watch(self._touched)
-        if not opened.reader.drop(table):
+            self._tell()
+        if self._reading is not None and not self._reading.reader.drop(table):
             self.give_up()
+
+    def _is_newest(self, table: SnapshotTable, lsn: int) -> bool:
+        """Whether the stream has not described the table otherwise since: that would look older than this."""
+        if table.planned.by_key != self._by_key(table.full_name):
+            raise SourceUnavailable(f"the key of table {table.full_name} is not what it was; starting over with it")
+        streamed = self._transactions.described.get(table.full_name)
+        if streamed is None or streamed[0] < lsn:
+            return True
+        return streamed[1] == table.planned.plan.schema("").to_bytes()
 
     def _go_on(self) -> None:
         """Behind the held tables come the others, behind them the end."""
@@ -295,27 +341,31 @@ class Snapshots:
                 return
             reach("snapshot.after_last_table")
             opened.reader.close()
-            structlog.get_logger().info("snapshot done", **opened.reader.progress.as_json())
+            what = "snapshot ended, another one goes on" if self._ledger.unfinished() else "snapshot done"
+            structlog.get_logger().info(what, **opened.reader.progress.as_json())
             self._not_before = time.monotonic() + 1.0
             opened = self._reading = None
 
     def _finished(self, table: SnapshotTable, piece: Range | None) -> None:
         name = table.full_name
         if piece is not None and self._by_key(name):
-            self._ledger.range_done(name, piece.heap.oid, piece.heap.node, piece.interval)
+            self._ledger.range_done(name, piece.heap.oid, piece.heap.node, piece.interval, self._publication())
         if table.ranges_left == 0:
             self._ledger.finish({name}, self._publication())
             self._complete.append(table.planned.plan.topic)
             self._held.discard(name)
             self._touched.pop(name, None)
-            self._transactions.watch(self._touched)
+            self._tell()
             reach("snapshot.after_table")
 
     def _holds(self, table: str) -> bool:
         return self._hold_all or not self._by_key(table)
 
     def _too_many(self) -> bool:
-        return sum(len(keys) for keys in self._touched.values() if keys) > TOUCHED_KEYS
+        return self._count() > TOUCHED_KEYS
+
+    def _count(self) -> int:
+        return sum(len(keys) for keys in self._touched.values() if keys)
 
     def _tracked(self) -> set[str]:
         return {name for name, keys in self._touched.items() if keys is not None}
@@ -323,4 +373,8 @@ class Snapshots:
     def _watch(self, tracked: Set[str]) -> None:
         """Tell the stream which tables are not read yet, and of which the keys are wanted."""
         self._touched = {name: set() if name in tracked else None for name in self._ledger.unfinished()}
-        self._transactions.watch(self._touched)
+        self._tell()
+
+    def _tell(self) -> None:
+        waiting = {name for name in self._ledger.untouched() if not self._by_key(name) and not self._filtered(name)}
+        self._transactions.watch(self._touched, waiting)

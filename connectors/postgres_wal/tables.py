@@ -40,6 +40,7 @@ class PlannedTable:
         announced: whether topic and schema were given to the publisher in this run.
         unread: whether rows of it are still to be read; then events must be whole.
         touched: gets the keys of what is published, while its rows are read beside the stream.
+        waits: whether nothing of it is published, as a snapshot that comes holds it all.
     """
 
     plan: TablePlan
@@ -52,6 +53,7 @@ class PlannedTable:
     announced: bool = False
     unread: bool = False
     touched: set[bytes | None] | None = None
+    waits: bool = False
 
     @property
     def full_name(self) -> str:

@@ -6,12 +6,12 @@ keeps the position behind what was encoded. May stop before a given LSN (a snaps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from struct import Struct
 from time import time_ns
 
-from cdc.errors import ProtocolError
+from cdc.errors import ProtocolError, SourceUnavailable
 from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
 from cdc.formats.debezium_json import Transaction
 
@@ -69,6 +69,9 @@ class Transactions:
         self._is_new = is_new
         self._tables: dict[int, PlannedTable | None] = {}
         self.unread: Mapping[str, set[bytes | None] | None] = {}
+        self._waiting: Set[str] = frozenset()
+        self._keys: dict[str, Sequence[str]] = {}
+        self.described: dict[str, tuple[int, bytes]] = {}
         self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
         self._transaction: Transaction | None = None
@@ -119,7 +122,7 @@ class Transactions:
                 return False
             oid = _OID(data, PAYLOAD_OFFSET + 1)[0]
             table = self._tables[oid] if oid in self._tables else self._planned(oid)
-            if table is None:
+            if table is None or table.waits:
                 return False
             if table.begun is not self._transaction:
                 self._begin_table(table)
@@ -136,9 +139,15 @@ class Transactions:
             return len(records) >= self._rows or self.size >= self._bytes or len(self.pending) >= RESELECT_ROWS
         return self._rare(data)
 
-    def watch(self, unread: Mapping[str, set[bytes | None] | None]) -> None:
-        """Of these tables rows are still to be read; the sets get the keys of what is published of them."""
+    def watch(self, unread: Mapping[str, set[bytes | None] | None], waiting: Set[str] = frozenset()) -> None:
+        """Of these tables rows are still to be read.
+
+        Args:
+            unread: the sets get the keys of what is published of them.
+            waiting: tables of which nothing is published: a snapshot that comes holds it all.
+        """
         self.unread = unread
+        self._waiting = waiting
         for table in self._tables.values():
             self._attach(table)
 
@@ -166,11 +175,21 @@ class Transactions:
         self.records, self.pending, self.topics, self.size = [], [], [], 0
 
     def announce(self, table: PlannedTable, position: str) -> None:
-        """Give the table's topic and description to the publisher, before its first event."""
+        """Give the table's topic and description to the publisher, before its first event.
+
+        Raises: SourceUnavailable: its key is another one than while its rows are read.
+        """
+        known, self._keys[table.full_name] = self._keys.get(table.full_name), table.plan.key
+        if known not in (None, table.plan.key) and self.unread.get(table.full_name) is not None:
+            what = f"the key of table {table.full_name} has changed while its rows are read"
+            raise SourceUnavailable(f"{what}; starting over with the new one")
         self.topics.append(table.event_topic)
         schema = table.plan.schema(position)
         keys = [schema.table]
-        if self._is_new(schema.table, replace(schema, position="").to_bytes()):
+        description = replace(schema, position="").to_bytes()
+        if self._transaction is not None:
+            self.described[table.full_name] = (self._transaction.commit_lsn, description)
+        if self._is_new(schema.table, description):
             # Kept for ever: older events are read by it.
             keys.append(f"{schema.table}@{position}")
         for key in keys:
@@ -189,6 +208,7 @@ class Transactions:
         if table is not None:
             table.unread = table.full_name in self.unread
             table.touched = self.unread.get(table.full_name)
+            table.waits = table.full_name in self._waiting
 
     def _reselects(self, table: PlannedTable, records: int) -> bool:
         """Only a changed key makes several records of a row that has a new image."""

@@ -21,7 +21,7 @@ def ledger(*, done: str = "", pending: str = "") -> Ledger:
 
 def test_it_is_read_as_it_was_written() -> None:
     first = ledger(done="public.a", pending="public.b")
-    first.range_done("public.b", 7, 70, (0, 10))
+    first.range_done("public.b", 7, 70, (0, 10), PUBLICATION)
     again = Ledger(first.as_json())
     assert again.done() == {"public.a"}
     assert again.published("public.a") == "1/2/x"
@@ -41,7 +41,7 @@ def test_a_table_that_was_not_captured_for_a_while_is_read_again() -> None:
 def test_what_was_stored_does_not_change_with_it() -> None:
     changed = ledger(pending="public.a")
     stored = changed.as_json()
-    changed.range_done("public.a", 7, 70, (0, 10))
+    changed.range_done("public.a", 7, 70, (0, 10), PUBLICATION)
     changed.finish({"public.a"}, PUBLICATION)
     assert Ledger(stored).done() == set()
     assert Ledger(stored).heaps("public.a") == {}
@@ -52,7 +52,7 @@ def test_every_change_makes_it_dirty_until_it_is_given_away() -> None:
     changed.as_json()
     for change in (
         lambda: changed.repeat({"public.a"}),
-        lambda: changed.range_done("public.a", 7, 70, (0, None)),
+        lambda: changed.range_done("public.a", 7, 70, (0, None), PUBLICATION),
         lambda: changed.start_over("public.a"),
         lambda: changed.pause(True),
         changed.cancel,
@@ -66,8 +66,8 @@ def test_every_change_makes_it_dirty_until_it_is_given_away() -> None:
 
 def test_a_heap_that_was_rewritten_begins_with_no_ranges() -> None:
     read = ledger(pending="public.a")
-    read.range_done("public.a", 7, 70, (0, 10))
-    read.range_done("public.a", 7, 71, (20, 30))
+    read.range_done("public.a", 7, 70, (0, 10), PUBLICATION)
+    read.range_done("public.a", 7, 71, (20, 30), PUBLICATION)
     assert read.heaps("public.a") == {7: HeapRead(71, ((20, 30),))}
 
 
@@ -78,6 +78,21 @@ def test_a_table_wanted_anew_is_still_known_to_have_been_published() -> None:
     assert wanted.published("public.a") == "1/2/x"
     wanted.cancel()
     assert wanted.done() == {"public.a"}
+
+
+def test_ranges_are_worth_nothing_when_the_table_was_out_of_the_publication() -> None:
+    read = ledger(pending="public.a")
+    read.range_done("public.a", 7, 70, (0, 10), PUBLICATION)
+    read.trust(PUBLICATION)
+    assert read.heaps("public.a")
+    read.trust(Publication(16, {("public", "a"): "1/99/x"}, True, frozenset()))
+    assert not read.heaps("public.a")
+
+
+def test_a_table_is_untouched_until_its_snapshot_begins() -> None:
+    read = ledger(pending="public.a public.b")
+    read.begin({"public.a"})
+    assert Ledger(read.as_json()).untouched() == {"public.b"}
 
 
 def test_a_heal_ends_with_its_last_table() -> None:
