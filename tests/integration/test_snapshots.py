@@ -10,9 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from cdc import names
 from cdc.errors import Refused
 from cdc.event import Batch
 from cdc.testing.servers import KafkaServer
+from cdc.testing.system import wait_for
 from tests.connector_line import Line, Value, ids
 from tests.databases import Database
 
@@ -161,6 +163,59 @@ def test_a_table_that_was_rewritten_while_it_was_down_begins_again(
     database.execute(rewrite)
     with line.running(["public.t"], snapshot_range=RANGE) as until:
         until(lambda: folded(line.events("t")) == in_table(database, "t"))
+
+
+def test_ranges_of_a_table_that_was_out_of_the_publication_are_read_again(line: Line, database: Database) -> None:
+    """Changes of that time are in no stream: only its rows as they are now can tell them."""
+    make(database, "t", 2000)
+    seen = 0
+
+    def cut(batch: Batch) -> bool:
+        nonlocal seen
+        seen = ranges_stored(batch, "public.t")
+        return seen >= 32
+
+    line.run(["public.t"], cut, snapshot_range=RANGE, snapshot_readers=1, batch={"rows": 50})
+    assert 32 <= seen < 1 << 20
+    publication = names.publication_name(line.name, "w")
+    database.execute(f"ALTER PUBLICATION {publication} DROP TABLE t")
+    database.execute("UPDATE t SET n = 1 WHERE id <= 10")
+    database.execute("DELETE FROM t WHERE id = 11")
+    with line.running(["public.t"], snapshot_range=RANGE) as until:
+        until(lambda: folded(line.events("t")).get(1, {}).get("n") == 1)
+        until(lambda: line.connector.status()["snapshot"] is None)
+    left = folded(line.events("t"))
+    assert {key: row for key, row in left.items() if key != 11} == in_table(database, "t")
+
+
+def test_a_table_that_somebody_has_locked_keeps_no_other_from_being_read(line: Line, database: Database) -> None:
+    make(database, "t", 500)
+    make(database, "u", 100)
+    with line.running(["public.t", "public.u"]) as until:
+        until(lambda: len(ids(line.events("u"), "r")) == 100)
+        with database.connect(autocommit=False) as other:
+            line_ask(line, "pause")
+            line_ask(line, "snapshot", "public.t", "public.u")
+            other.execute("LOCK TABLE u IN ACCESS EXCLUSIVE MODE")
+            line_ask(line, "resume")
+            database.execute("INSERT INTO t (id) VALUES (501)")
+            until(lambda: 501 in ids(line.events("t"), "c"))
+            other.commit()
+        until(lambda: len(ids(line.events("t"), "r")) >= 1000)
+        until(lambda: len(ids(line.events("u"), "r")) == 200)
+
+
+def test_a_temporary_slot_that_is_waited_for_ends_with_the_connector(line: Line, database: Database) -> None:
+    make(database, "t", 10)
+    slots = "SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = current_database()"
+    with database.connect(autocommit=False) as writer:
+        with line.running(["public.t"]) as until:
+            until(lambda: len(ids(line.events("t"), "r")) == 10)
+            writer.execute("INSERT INTO t (id) VALUES (99)")  # its slot waits for this to end
+            line_ask(line, "snapshot", "public.t")
+            until(lambda: database.rows(slots) == [(1,)])
+        assert wait_for(lambda: database.rows(slots) == [(0,)], timeout=10)
+        writer.rollback()
 
 
 def test_a_table_that_is_altered_in_the_middle_is_read_as_it_is(line: Line, database: Database) -> None:
