@@ -158,7 +158,9 @@ class Capture:
         return True
 
     def _plan(self, tables: Sequence[catalog.Table]) -> None:
-        """Wrong settings are told before anything is made. Raises: ConfigError."""
+        """Wrong settings and missing grants are told before anything is made. Raises: ConfigError, SourceError."""
+        if self._section.snapshot != "never":
+            catalog.check_readable(self.session, tables, self._subject)
         for planned in self.planner.plan_all(tables):
             self._by_key[planned.full_name] = planned.by_key
 

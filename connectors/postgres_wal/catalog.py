@@ -129,6 +129,22 @@ def matching(connection: Session, wanted: Mapping[str, TableOptions], subject: s
     }
 
 
+def check_readable(connection: Session, tables: Sequence[Table], subject: str) -> None:
+    """Raises: SourceError: our role may not read one of the tables."""
+    with reading(subject):
+        denied = connection.execute(
+            "SELECT oid FROM unnest(%s::oid[]) AS t (oid) WHERE NOT has_any_column_privilege(oid, 'SELECT')",
+            [[table.oid for table in tables]],
+        ).fetchall()
+    for table in tables:
+        if (table.oid,) in denied:
+            raise SourceError(
+                f"{subject}: permission denied for table {table.name} of schema {table.schema}",
+                hint=f"its owner runs: GRANT SELECT ON {table.identifier.as_string()} TO "
+                f"{sql.Identifier(connection.info.user).as_string()};",
+            )
+
+
 def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], subject: str) -> list[Table]:
     """The tables that the names and patterns of `tables:` match, by name.
 
