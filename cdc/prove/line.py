@@ -157,9 +157,15 @@ class Line:
         return found + [f"{AUDIT.name}: {count} times too often {row}" for row, count in (rows - there).items()]
 
     def _digest(self, database: Database) -> tuple[Any, ...]:
-        if database.rows("SELECT to_regclass('public.bulk') IS NULL")[0][0]:
-            return 0, 0  # the sink makes a table when its first event comes
+        if not self._is_made(database, sql.Identifier("public", "bulk")):
+            return 0, 0
         return database.rows("SELECT count(*), coalesce(sum(hashtext(id || what)), 0) FROM bulk")[0]
+
+    def _is_made(self, database: Database, table: sql.Identifier) -> bool:
+        """The sink makes a table when its first event comes."""
+        with database.connect() as connection:
+            found = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [table.as_string(connection)]).fetchone()
+        return bool(found and found[0])
 
     def _rows(self, database: Database, table: Table) -> set[tuple[Any, ...]]:
         schema, name = table.name.split(".")
@@ -173,6 +179,8 @@ class Line:
             ]
         # The sink puts every table into its one schema.
         place = sql.Identifier(schema, name) if database is self.source else sql.Identifier("public", name)
+        if not self._is_made(database, place):
+            return set()
         query = sql.SQL("SELECT {} FROM {}").format(
             sql.SQL(", ").join(sql.SQL("{}::text").format(sql.Identifier(column)) for column in columns), place
         )
