@@ -7,7 +7,7 @@ HOT := $(shell find cdc connectors sinks -name '*_cy.py' -o -name '*.pxd')
 LOCK := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test bench env lock schema clean
+.PHONY: help demo check test defects bench env lock schema clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ check: env  ## format, lint, strict types, unit tests, import rules: under a min
 
 test: env  ## everything: real Kafka, every PostgreSQL, compiled and interpreted
 	.venv/bin/pytest $(TESTS)
+
+defects: env  ## five deliberate defects, each of which the prover must find: ten minutes
+	.venv/bin/pytest -m defects tests/end_to_end/test_mutations.py
 
 bench: env  ## rates and CPU beside pg_recvlogical and COPY on the same data
 	$(PY) -m benchmarks.connector $(BENCH)

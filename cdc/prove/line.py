@@ -187,12 +187,12 @@ class Line:
         with database.connect(options="-c timezone=UTC") as connection:
             return set(connection.execute(query).fetchall())
 
-    def start(self) -> int:
-        """LSN where the connector's slot begins, as the server's log tells it."""
+    def start(self, *, first: bool = False) -> int:
+        """LSN where the connector's slot begins, its first one if asked, as the server's log tells it."""
         slot = self.source.rows(
             "SELECT slot_name FROM pg_replication_slots WHERE plugin = 'pgoutput' AND database = current_database()"
         )[0][0]
-        return slot_start(self._first_server.log.read_text(errors="replace"), slot)
+        return slot_start(self._first_server.log.read_text(errors="replace"), slot, first=first)
 
     def verdict(self, *, gap: bool = False) -> Verdict:
         """Ask the witness, read all topics, and compare. The bridge must be stopped, nobody may write any more.
@@ -206,7 +206,7 @@ class Line:
         topic_of = {table.name: self.topic(table) for table in TABLES}
         bulk = self.topic(BULK)
         found = events(servers, [topic for topic in topics if topic != bulk])
-        start = self.start()
+        start = self.start(first=gap)
         read = {number(event.position) for event in found if event.op == "r" and event.position}
         transactions = list(self.witness.transactions(self.source.url(), {start, *read}))
         verdict = judge(transactions, start, found, TABLES, self.witness.types, topic_of, PARTITIONS, gap=gap)
@@ -226,8 +226,8 @@ _LOGGED = re.compile(r"\[(\d+)\] (LOG|STATEMENT): +(.*)")
 _CONSISTENT = "logical decoding found consistent point at "
 
 
-def slot_start(log: str, slot: str) -> int:
-    """Where the newest permanent slot of that name begins."""
+def slot_start(log: str, slot: str, *, first: bool = False) -> int:
+    """Where the newest permanent slot of that name begins, or the first one."""
     last_of: dict[str, str] = {}
     made: str | None = None
     for process, kind, text in _LOGGED.findall(log):
@@ -237,5 +237,7 @@ def slot_start(log: str, slot: str) -> int:
             _CONSISTENT
         ):
             made = last_of[process].removeprefix(_CONSISTENT)
+            if first:
+                break
     assert made, f"the server's log does not tell of slot {slot}"
     return number(made)

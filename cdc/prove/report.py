@@ -46,14 +46,15 @@ class Report:
 
     @property
     def held(self) -> bool:
-        """Whether every promise held, under every fault."""
-        return all(result.held for result in self.results)
+        """Whether every promise held, under every fault that was asked for."""
+        return bool(self.results) and not self.interrupted and all(result.held for result in self.results)
 
     @property
     def sentence(self) -> str:
         """The end of it in words."""
         rounds, events = sum(r.rounds for r in self.results), sum(r.events for r in self.results)
-        end = "every promise held" if self.held else "PROMISES WERE BROKEN"
+        broken = not all(result.held for result in self.results)
+        end = "PROMISES WERE BROKEN" if broken else "every promise held" if self.held else "nothing is proven"
         end += " (interrupted)" if self.interrupted else ""
         return f"{len(self.results)} faults, {rounds:,} rounds, {events:,} events, {self.seconds / 60:.0f} min: {end}"
 

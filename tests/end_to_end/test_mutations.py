@@ -100,6 +100,7 @@ def servers() -> Iterator[Servers]:
         yield shared
 
 
+@pytest.mark.defects
 @pytest.mark.parametrize("name", DEFECTS)
 def test_the_prover_finds(name: str, servers: Servers, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     defect = DEFECTS[name]
