@@ -201,10 +201,8 @@ class Snapshots:
         held = [table for table in tables if self._holds(table.full_name)]
         self._held = {table.full_name for table in held}
         self._rest = [table for table in tables if table.full_name not in self._held]
-        self._touched = {
-            name: keys if name in {table.full_name for table in tables} else None
-            for name, keys in self._touched.items()
-        }
+        read = {table.full_name for table in tables}
+        self._touched = {name: keys if name in read else None for name, keys in self._touched.items()}
         self._tell()
         opened.reader.begin(held)
         self._go_on()
