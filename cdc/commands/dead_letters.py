@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,8 +26,8 @@ from cdc.errors import CdcError, ConfigError, Problem
 from cdc.settings import Settings
 from cdc.sink import Event
 
-OUTCOME_SECONDS: Final = 20.0
-"""How long `retry` waits for the sink's answer."""
+OUTCOME_SECONDS: Final = 60.0
+"""How long `retry` waits for the sink's answers: a member that dies in the middle has come back by then."""
 
 _BY: Final = "command"
 
@@ -37,9 +37,9 @@ Sink = Annotated[str | None, typer.Option("--sink", metavar="NAME", help="Only t
 All = Annotated[bool, typer.Option("--all", help="All that are open (of the sink, with --sink).")]
 Values = Annotated[bool, typer.Option("--values", help="Show the row's values too.")]
 
-app = typer.Typer(no_args_is_help=True, help="Events that a sink's target refused: list, show, retry, discard.")
-
 _Known = tuple[str, LetterId]
+
+app = typer.Typer(no_args_is_help=True, help="Events that a sink's target refused: list, show, retry, discard.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,10 @@ class Open:
 
     letter: Letter
     key: tuple[str, ...]
+
+    @property
+    def name(self) -> _Known:
+        return self.letter.sink, self.letter.id
 
     @property
     def state(self) -> str:
@@ -100,12 +104,20 @@ def retry(ids: Ids = None, config: Config = None, sink: Sink = None, everything:
     with closing(DeadLetterTopic(settings)) as topic:
         known = _open(topic)
         chosen = _chosen(known, ids or [], sink, everything=everything)
+        heads = _heads(known.values())
         asked = [each for each in chosen if _may_be_asked(settings, each)]
+        left = {each.name: each.name for each in asked}
+        for each in chosen:
+            if each.letter.waiting and not each.letter.overtaken:
+                head = heads[each.letter.sink, each.letter.id.topic, each.letter.key]
+                if head in left:
+                    left[each.name] = head
+                else:
+                    typer.echo(f"{each.letter.id}: {each.letter.reason}; retry or discard that, and it follows")
         end = topic.end()
         for each in asked:
             topic.put(mark_headers(each.letter.sink, each.letter.id, Mark.ASKED, _BY))
         topic.flush()
-        left = {(each.letter.sink, each.letter.id) for each in asked}
         applied = sum(_told(mark) for mark in _outcomes(topic, end, left))
     for name, id in sorted(left):
         typer.echo(f"{id}: asked for; sink {name} does it when it runs")
@@ -180,21 +192,43 @@ def _may_be_asked(settings: Settings, chosen: Open) -> bool:
         raise ConfigError([Problem(f"{what}, so nobody would retry {letter.id}", f"sinks.{letter.sink}")])
     if letter.overtaken:
         typer.echo(f"{letter.id}: not retried ({letter.reason}); discard it")
-    elif letter.waiting:
-        typer.echo(f"{letter.id}: {letter.reason}; retry or discard that, and it follows")
     return not letter.overtaken and not letter.waiting
 
 
-def _outcomes(topic: DeadLetterTopic, start: int, left: set[_Known]) -> Iterator[Marked]:
-    """What becomes of those that were asked for, as it comes; they are taken out of `left`."""
+def _heads(letters: Iterable[Open]) -> dict[tuple[str, str, bytes | None], _Known]:
+    """The letter that is applied first, of each sink, topic and key: what waits, waits for it."""
+    heads: dict[tuple[str, str, bytes | None], _Known] = {}
+    for each in letters:
+        letter = each.letter
+        if not letter.overtaken:
+            key = letter.sink, letter.id.topic, letter.key
+            heads[key] = min(heads.get(key, each.name), each.name)
+    return heads
+
+
+def _outcomes(topic: DeadLetterTopic, start: int, left: dict[_Known, _Known]) -> Iterator[Marked]:
+    """What becomes of those that were asked for, as it comes.
+
+    Args:
+        topic: where they are.
+        start: offset of the first record that may tell.
+        left: those that are waited for, and the one that each waits for (mostly itself); what was told is taken out,
+            and what waits behind one that is refused again.
+    """
     deadline = time.monotonic() + OUTCOME_SECONDS
     while left and time.monotonic() < deadline:
         end = topic.end()
         for record in topic.read(start, end):
             found = read(record)
-            if isinstance(found, Marked) and found.mark is not Mark.ASKED and (found.sink, found.id) in left:
-                left.discard((found.sink, found.id))
-                yield found
+            if not isinstance(found, Marked) or found.mark is Mark.ASKED or (found.sink, found.id) not in left:
+                continue
+            name = found.sink, found.id
+            del left[name]
+            yield found
+            if found.mark is Mark.REFUSED:
+                for behind in [each for each, head in left.items() if head == name]:
+                    typer.echo(f"{behind[1]}: waits for {name[1]}")
+                    del left[behind]
         start = max(start, end)
         time.sleep(0.2)
 

@@ -168,6 +168,28 @@ def test_later_events_of_the_key_wait_in_order(bridge: MakeBridge, process: Any,
     assert _open(call) == []
 
 
+def test_what_waits_is_retried_with_what_it_waits_for(bridge: MakeBridge, member: Any, cdc: Any) -> None:
+    orders = bridge(1)
+    orders.describe()
+    orders.database.execute(TABLE)
+    call = cdc(orders, **WAIT)
+    sink = member(orders, **WAIT)
+    for n, dead in ((1000, 1), (11, 2), (12, 3)):
+        with orders.transaction():
+            orders.put(1, n)
+        orders.until(lambda dead=dead: sink.status.get("dead_letters") == dead)  # type: ignore[misc]
+    first, second, third = (letter["id"] for letter in _open(call))
+    code, said = call("retry", "--all")
+    assert code == 1
+    assert said == (
+        f"{first}: refused again: CheckViolation (23514), constraint small\n"
+        f"{second}: waits for {first}\n{third}: waits for {first}\n"
+    )
+    _healed(orders)
+    assert call("retry", "--all") == (0, f"{first}: applied\n{second}: applied\n{third}: applied\n")
+    assert orders.rows() == [(1, 12)]
+
+
 def test_what_waits_behind_a_discarded_one_goes_on(bridge: MakeBridge, member: Any, cdc: Any) -> None:
     orders = bridge(1)
     orders.describe()

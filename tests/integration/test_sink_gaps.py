@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ from confluent_kafka.admin import NewPartitions
 from cdc import sink_loop, topic_watch
 from cdc.errors import Gap
 from tests.sink_line import Bridge, MakeBridge, Member
+
+FETCH_SECONDS = 1.5
+"""Longer than a broker holds a fetch that finds nothing (`fetch.wait.max.ms`, 500)."""
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +62,8 @@ def test_offsets_that_expire_before_a_running_sink_has_read_them_are_a_gap(bridg
         orders.put(1, 1)
     orders.until(lambda: len(orders.rows()) == 1)
     worker.send_signal(signal.SIGSTOP)
+    # Its last fetch is with the broker still, and would be answered with what is written now.
+    time.sleep(FETCH_SECONDS)
     with orders.transaction():
         for n in range(2, 9):
             orders.put(n, n)
