@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
+# Tests mostly wait for servers: more processes than cores. Each has servers of its own.
+JOBS ?= 3
 PIP := $(PY) -m pip --disable-pip-version-check -q
 HOT := $(shell find cdc connectors sinks -name '*_cy.py' -o -name '*.pxd')
 LOCK := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
@@ -22,7 +24,7 @@ check: env  ## format, lint, strict types, unit tests, import rules: under a min
 	.venv/bin/pytest -q tests/unit
 
 test: env  ## everything: real Kafka, every PostgreSQL, compiled and interpreted
-	.venv/bin/pytest $(TESTS)
+	.venv/bin/pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 defects: env  ## five deliberate defects, each of which the prover must find: ten minutes
 	.venv/bin/pytest -m defects tests/end_to_end/test_mutations.py

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -29,10 +30,16 @@ from tests.databases import Database, fresh_database
 
 HERE = Path(__file__).parent
 
-_not_tested: list[str] = []
+NOT_TESTED = "NOT TESTED: "
+"""How the reason begins to skip what should be tested; it is told loudly."""
+
+SHORT = (HERE / "integration", HERE / "unit")
+"""Folders of tests that are short. The others begin first, so that no process is left alone with a long one."""
 
 
 def pytest_configure() -> None:
+    # A shell's background job ignores it, and so would what the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     stale = [module.name for module in hot_modules() if module.stale]
     if stale:
         raise pytest.UsageError(
@@ -50,14 +57,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE / "unit"):
             item.add_marker("hot")
+    items.sort(key=lambda item: any(map(item.path.is_relative_to, SHORT)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             terminalreporter.write_line(f"{name}: {value}")
-    for what in _not_tested:
-        terminalreporter.write_sep("!", f"NOT TESTED: {what}", red=True, bold=True)
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.getreports("skipped") if report.longrepr}
+    for reason in sorted(reason for reason in reasons if NOT_TESTED in reason):
+        terminalreporter.write_sep("!", reason, red=True, bold=True)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -91,8 +100,7 @@ def kafka() -> Iterator[KafkaServer]:
     except ServerError as why:
         if os.environ.get("CI") == "true":
             raise
-        _not_tested.append(f"everything with real Kafka: {why}")
-        pytest.skip(f"no real Kafka: {why}")
+        pytest.skip(f"{NOT_TESTED}everything with real Kafka: {why}")
     with KafkaServer(jars) as server:
         yield server
 

@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 import orjson
-from confluent_kafka import Consumer, TopicPartition
 
 from cdc import names
 from cdc.config import parse
@@ -18,6 +17,7 @@ from cdc.errors import Interrupted
 from cdc.event import Batch
 from cdc.pipeline import run_connector
 from cdc.plugins import connector_plugins
+from cdc.prove.observed import messages, topics_of
 from cdc.publisher import Publisher
 from cdc.settings import Settings
 from cdc.testing.servers import KafkaServer
@@ -115,10 +115,15 @@ class Line:
                 assert monotonic() < deadline, connector.status()
                 thread.join(0.05)
 
+        def reached() -> bool:
+            """It is in that state; and if it streams, not as one that starts for the first time whenever it starts."""
+            status = connector.status()
+            return bool(status["state"] == state and (state != "streaming" or status["position"]))
+
         thread = Thread(target=run, daemon=True)
         thread.start()
         try:
-            until(lambda: bool(ended) or connector.status()["state"] == state)
+            until(lambda: bool(ended) or reached())
             yield until
         finally:
             connector.stop()
@@ -127,23 +132,10 @@ class Line:
     def events(self, table: str) -> list[Value | None]:
         """All committed values on the table's topic."""
         topic = names.event_topic(self.name, "public", table)
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.kafka.bootstrap_servers,
-                "group.id": f"{self.name}-test",
-                "isolation.level": "read_committed",
-                "enable.partition.eof": True,
-            }
-        )
-        consumer.assign([TopicPartition(topic, 0, 0)])
-        found = []
-        while (message := consumer.poll(SECONDS)) is not None:
-            if message.error():
-                break
-            value = message.value()
-            found.append(None if value is None else orjson.loads(value))
-        consumer.close()
-        return found
+        if topic not in topics_of(self.kafka.bootstrap_servers, self.name):
+            return []
+        values = (message.value() for message in messages(self.kafka.bootstrap_servers, [topic]))
+        return [None if value is None else orjson.loads(value) for value in values]
 
 
 def ids(events: list[Value | None], op: str) -> list[int]:

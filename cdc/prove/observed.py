@@ -63,28 +63,42 @@ def consumer(bootstrap_servers: str, **more: Any) -> Consumer:
 
 
 def messages(bootstrap_servers: str, topics: Sequence[str]) -> Iterator[Message]:
-    """Every committed record that is there now, each partition in order.
+    """Every record that is there now and was committed, each partition in order.
 
-    An open transaction holds its partition's end back: end it before (stop the bridge).
+    A commit may be answered before its marker is in every partition, and one that is behind still hides the
+    records: so the end is where it is for a reader of uncommitted records. It is waited for; a transaction that
+    stays open ends in a TimeoutError.
     """
     reader = consumer(bootstrap_servers)
     try:
         known = reader.list_topics(timeout=30).topics
-        unread = {(topic, partition) for topic in topics for partition in known[topic].partitions}
+        ends = _ends(bootstrap_servers, [(topic, number) for topic in topics for number in known[topic].partitions])
+        unread = {partition for partition, end in ends.items() if end}
         reader.assign([TopicPartition(topic, partition, 0) for topic, partition in sorted(unread)])
         last = time.monotonic()
         while unread:
             for message in reader.consume(10_000, 1.0):
-                last = time.monotonic()
                 error = message.error()
+                at, reached = (str(message.topic()), int(message.partition() or 0)), int(message.offset() or 0)
                 if error is None:
+                    last = time.monotonic()
+                    reached += 1
                     yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    unread.discard((str(message.topic()), int(message.partition() or 0)))
-                else:
+                elif error.code() != KafkaError._PARTITION_EOF:
                     raise KafkaException(error)
+                if reached >= ends[at]:
+                    unread.discard(at)
             if time.monotonic() - last > QUIET_SECONDS:
                 raise TimeoutError(f"the ends of {sorted(unread)} are not reached")
+    finally:
+        reader.close()
+
+
+def _ends(bootstrap_servers: str, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """Where each partition ends, records of open transactions included."""
+    reader = consumer(bootstrap_servers, **{"isolation.level": "read_uncommitted"})
+    try:
+        return {one: int(reader.get_watermark_offsets(TopicPartition(*one), timeout=30)[1]) for one in partitions}
     finally:
         reader.close()
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -298,7 +299,10 @@ def kafka_jars() -> Path:
     if not shutil.which("mvn"):
         raise ServerError("Kafka's jars are fetched by Maven, and there is no `mvn` here")
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=jars.parent) as folder:
+    with (jars.parent / "kafka.lock").open("w") as lock, tempfile.TemporaryDirectory(dir=jars.parent) as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if fetched.exists() and fetched.read_bytes() == pom.read_bytes():
+            return jars
         maven = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
         ran = subprocess.run(maven, capture_output=True, text=True)
         if ran.returncode:

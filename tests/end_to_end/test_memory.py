@@ -1,13 +1,12 @@
-"""A transaction of any size passes through bounded memory, each row exactly once."""
+"""A transaction and a table of any size pass through bounded memory, each row exactly once."""
 
 from __future__ import annotations
 
-import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 from cdc.prove.bridge import Bridge
 from cdc.prove.observed import messages
@@ -15,8 +14,11 @@ from cdc.prove.waiting import eventually
 from cdc.testing.databases import Database
 from cdc.testing.servers import KafkaServer
 
-ROWS = int(os.environ.get("CDC_ROWS", "2000000"))
+ROWS = 2_000_000
+SNAPSHOT_ROWS = 5_000_000
 LIMIT = 150_000_000
+
+Record = Callable[[str, object], None]
 
 TABLE = """
 CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint NOT NULL, status int NOT NULL, amount numeric(12,2),
@@ -29,17 +31,10 @@ INSERT INTO orders SELECT g, mod(g, 10000), mod(g, 7), mod(g, 100000) / 100.0, '
 
 
 def test_a_transaction_of_two_million_rows_fits_into_150_megabytes_and_comes_exactly_once(
-    database: Database, kafka: KafkaServer, prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database: Database, kafka: KafkaServer, prefix: str, tmp_path: Path, record_property: Record
 ) -> None:
     database.execute(TABLE)
-    settings = {
-        "name": prefix,
-        "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
-        "databases": {"warehouse": {"url": database.url()}},
-        "topics": {"defaults": {"partitions": 3, "replication_factor": 1}},
-        "connectors": {"source": {"type": "postgres_wal", "database": "warehouse", "tables": ["public.orders"]}},
-    }
-    with Bridge(tmp_path, settings) as bridge:
+    with Bridge(tmp_path, _settings(prefix, kafka, database)) as bridge:
         bridge.start()
         bridge.until("streaming")
         [worker] = bridge.workers(kind="connector")
@@ -50,23 +45,57 @@ def test_a_transaction_of_two_million_rows_fits_into_150_megabytes_and_comes_exa
         assert committed is not None
         eventually(lambda: _confirmed(database, committed[0]), 240, "the transaction is stored and confirmed")
         seconds = time.monotonic() - began
-        [same_worker] = bridge.workers(kind="connector")
-        peak = _peak_memory(worker)
+        peak = _peak_memory(bridge, worker)
         assert bridge.stop() == 0
-    seen = bytearray(ROWS + 1)
-    others = 0
-    for message in messages(kafka.bootstrap_servers, [f"{prefix}.public.orders"]):
+    record_property("a transaction", _in_words(ROWS, peak, seconds))
+    assert _seen_once(kafka, prefix, ROWS)
+    assert peak < LIMIT
+
+
+def test_a_snapshot_of_five_million_rows_fits_into_150_megabytes_and_comes_exactly_once(
+    database: Database, kafka: KafkaServer, prefix: str, tmp_path: Path, record_property: Record
+) -> None:
+    database.execute(TABLE)
+    with database.connect() as connection:
+        connection.execute(FILL, [SNAPSHOT_ROWS])
+    with Bridge(tmp_path, _settings(prefix, kafka, database)) as bridge:
+        began = time.monotonic()
+        bridge.start()
+        bridge.until("snapshotting")
+        [worker] = bridge.workers(kind="connector")
+        bridge.until("streaming", seconds=400)
+        seconds = time.monotonic() - began
+        peak = _peak_memory(bridge, worker)
+        assert bridge.stop() == 0
+    record_property("a snapshot", _in_words(SNAPSHOT_ROWS, peak, seconds))
+    assert _seen_once(kafka, prefix, SNAPSHOT_ROWS)
+    assert peak < LIMIT
+
+
+def _settings(name: str, kafka: KafkaServer, database: Database) -> dict[str, Any]:
+    return {
+        "name": name,
+        "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
+        "databases": {"warehouse": {"url": database.url()}},
+        "topics": {"defaults": {"partitions": 3, "replication_factor": 1}},
+        "connectors": {"source": {"type": "postgres_wal", "database": "warehouse", "tables": ["public.orders"]}},
+    }
+
+
+def _seen_once(kafka: KafkaServer, name: str, rows: int) -> bool:
+    """Whether the topic has the keys 1 to `rows`, once each, and nothing else."""
+    seen = bytearray(rows + 1)
+    for message in messages(kafka.bootstrap_servers, [f"{name}.public.orders"]):
         key = message.key() or b""
         number = int(key[6:-1])
-        if key != b'{"id":%d}' % number or not 1 <= number <= ROWS or seen[number]:
-            others += 1
-        else:
-            seen[number] = 1
-    with capsys.disabled():
-        print(f"\n  {ROWS:,} rows in one transaction: {peak / 1e6:.0f} MB, {ROWS / seconds:,.0f} rows/s")
-    assert (seen.count(1), others) == (ROWS, 0)
-    assert same_worker == worker
-    assert peak < LIMIT
+        if key != b'{"id":%d}' % number or not 1 <= number <= rows or seen[number]:
+            return False
+        seen[number] = 1
+    return seen.count(1) == rows
+
+
+def _in_words(rows: int, peak: int, seconds: float) -> str:
+    return f"{rows:,} rows: {peak / 1e6:.0f} MB, {rows / seconds:,.0f} rows/s"
 
 
 def _confirmed(database: Database, lsn: str) -> bool:
@@ -75,8 +104,9 @@ def _confirmed(database: Database, lsn: str) -> bool:
     return bool(database.rows(query))
 
 
-def _peak_memory(process: int) -> int:
-    """The largest resident set a process ever had, in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
+def _peak_memory(bridge: Bridge, worker: int) -> int:
+    """The largest resident set that the connector ever had, in bytes; it must still be the same process."""
+    assert list(bridge.workers(kind="connector")) == [worker]
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{worker}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
