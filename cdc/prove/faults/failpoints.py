@@ -21,7 +21,9 @@ AT_START = (
 )
 """What a worker comes to when it starts."""
 
-AT_STOP = ("sink.before_release",)
+AT_REBALANCE = ("sink.before_release",)
+"""What a member comes to when another one joins. (One that stops leaves its partitions to the epoch.)"""
+
 ONCE = (*failpoints.SNAPSHOT, "sink.after_table_made")
 """What is done before the first event only."""
 
@@ -31,7 +33,7 @@ ELSEWHERE = tuple(name for name in failpoints.SINK if name.endswith(("put_aside"
 RUNNING = tuple(
     name
     for name in failpoints.PUBLISHER + failpoints.STREAM + failpoints.SINK
-    if name not in (*AT_START, *AT_STOP, *ONCE, *ELSEWHERE)
+    if name not in (*AT_START, *AT_REBALANCE, *ONCE, *ELSEWHERE)
 )
 """What is done again and again."""
 
@@ -50,12 +52,16 @@ def running(stage: Stage, rng: Random) -> None:
     _reached(stage, name)
 
 
-def at_stop(stage: Stage, rng: Random) -> None:
-    name = AT_STOP[stage.round % len(AT_STOP)]
+def at_rebalance(stage: Stage, rng: Random) -> None:
+    name = AT_REBALANCE[stage.round % len(AT_REBALANCE)]
     stage.arm(name)
-    stage.bridge.stop()
+    other = stage.copies[1] if len(stage.copies) > 1 else stage.another()
+    other.start("copy")
     _reached(stage, name)
-    stage.bridge.start()
+    if rng.random() < 0.5:
+        other.kill()
+    else:
+        other.stop()
 
 
 def once(stage: Stage, rng: Random) -> None:
@@ -86,7 +92,7 @@ FAULTS = (
         rounds=len(RUNNING),
         most=len(RUNNING) * 3,
     ),
-    Fault("failpoints-at-stop", "SIGKILL where a sink gives its partitions back", at_stop, most=3),
+    Fault("failpoints-at-rebalance", "SIGKILL where a sink gives partitions to another member", at_rebalance, most=3),
     Fault(
         "failpoints-snapshot",
         "SIGKILL before and after each durable step of the first start and its snapshot",
