@@ -16,11 +16,12 @@ from collections.abc import Callable
 
 from cdc.compiled import summary
 from cdc.event import Record
-from connectors.postgres_wal.encode_cy import RowEncoder, Transaction
-from connectors.postgres_wal.pgoutput import INSERT, PAYLOAD_OFFSET, Relation, RelationColumn
-from connectors.postgres_wal.plan import SourceInfo, plan_table
+from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
+from cdc.formats.postgres.plan import SourceInfo, plan_table
+from cdc.formats.postgres.relation import Relation, RelationColumn
+from cdc.formats.postgres.types import TypeInfo
+from connectors.postgres_wal.pgoutput import INSERT, PAYLOAD_OFFSET
 from connectors.postgres_wal.settings import TableOptions
-from connectors.postgres_wal.types import TypeInfo
 
 COLUMNS = [
     ("id", 20, "int8", "8123456"),

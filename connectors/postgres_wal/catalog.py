@@ -13,12 +13,12 @@ from psycopg import sql
 
 from cdc.connections import WatchedConnection
 from cdc.errors import SourceError, SourceUnavailable
+from cdc.formats.postgres.relation import Relation, RelationColumn
+from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, TypeInfo, types_from_rows
 from cdc.patterns import most_specific
 
-from .pgoutput import Relation, RelationColumn
 from .replication import connection_error
 from .settings import TableOptions
-from .types import SESSION_SETTINGS, TYPES_QUERY, TypeInfo, types_from_rows
 
 OLDEST_SERVER = 150000
 """PostgreSQL 15: the oldest release that its makers still mend."""

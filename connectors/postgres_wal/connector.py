@@ -16,13 +16,13 @@ from cdc.connector import Stopped
 from cdc.errors import Gap, Refused, SourceError
 from cdc.event import Batch, Record
 from cdc.failpoints import reach
+from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.position import Position
 from cdc.settings import Settings
 
 from . import catalog, slot
 from .capture import Capture
 from .commands import Commands
-from .encode_cy import RowEncoder
 from .ledger import Ledger
 from .opening import Opening, temporary_prefix
 from .pgoutput import position_text

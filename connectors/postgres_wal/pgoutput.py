@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 
 from cdc.errors import ProtocolError
 from cdc.formats.debezium_json import position_prefix
+from cdc.formats.postgres.relation import Relation, RelationColumn
 
 XLOG_DATA: Final = ord("w")
 KEEPALIVE: Final = ord("k")
@@ -65,34 +66,6 @@ class Commit:
     commit_lsn: int
     end_lsn: int
     commit_time_us: int
-
-
-@dataclass(frozen=True, slots=True)
-class RelationColumn:
-    """A published column; `in_key` marks those of the replica identity (all of them under FULL)."""
-
-    name: str
-    type_oid: int
-    type_modifier: int
-    in_key: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A table as its next row messages show it.
-
-    Args:
-        oid: what row messages name it by.
-        schema, name: as in the catalogue, unquoted.
-        replica_identity: `d` default, `n` nothing, `f` full, `i` index.
-        columns: in the order of the row messages.
-    """
-
-    oid: int
-    schema: str
-    name: str
-    replica_identity: str
-    columns: tuple[RelationColumn, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cdc.databases import conninfo
+from cdc.formats.postgres.types import SESSION_SETTINGS
 from cdc.settings import DatabaseSettings
 
 from . import catalog
 from .replication import ReplicationConnection
-from .types import SESSION_SETTINGS
 
 IDLE_TIMEOUT = "120s"
 """Longer than any step of a start between two commands on the replication connection."""

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler, SecretStr, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import BeforeValidator, Field, SecretStr
 
 from cdc import databases, names, patterns
 from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
+from cdc.table_settings import ColumnSettings, ListToo, listed_tables
 
 
-class ColumnChoice(Model):
-    """Which columns are published: `include` or `exclude`, not both. Key columns always are."""
-
-    include: list[str] | None = None
-    """Only these columns."""
-    exclude: list[str] | None = None
-    """All columns but these."""
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> ColumnChoice:
-        if self.include is not None and self.exclude is not None:
-            raise ValueError("give include or exclude, not both")
-        return self
-
-
-class Constant(Model):
-    """Mask: every value (NULL stays NULL) becomes this text."""
-
-    constant: str
-    """The text."""
-
-
-class TableOptions(Model):
+class TableOptions(ColumnSettings):
     """What may be set for one table or pattern of tables."""
 
-    columns: ColumnChoice = ColumnChoice()
-    """Which columns are published."""
-    mask: dict[str, Literal["hmac"] | Constant] = Field(default_factory=dict)
-    """Column → `hmac` (HMAC-SHA-256 in hex, keyed by the connector's `mask_key`) or `{constant: TEXT}`."""
-    truncate: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    """Column → at most this many characters."""
-    message_key: Annotated[list[str], Field(min_length=1)] | None = None
-    """Columns of the event key instead of the primary key."""
     unchanged: Literal["reselect", "mark"] | None = None
     """TOAST values the server does not send: `reselect` reads the current value and flags it, `mark`
     only names the columns. Default: reselect on compacted topics."""
@@ -80,31 +49,6 @@ class RetainedWalSettings(Model):
     which `cdc heal` mends. Not set: never."""
 
 
-def _tables(value: Any) -> Any:
-    """Accept a list of names, patterns and one-key mappings as well as a mapping to options."""
-    if isinstance(value, list):
-        tables: dict[str, Any] = {}
-        for item in value:
-            for name, options in item.items() if isinstance(item, dict) else [(str(item), {})]:
-                if name in tables:
-                    raise ValueError(f"{name} is given twice")
-                tables[name] = options or {}
-        return tables
-    if isinstance(value, dict):
-        return {name: options or {} for name, options in value.items()}
-    return value
-
-
-class _ListToo:
-    """In the JSON Schema: a list of names and of mappings, as well as the mapping."""
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        mapping = handler(core)
-        options = {"anyOf": [mapping["additionalProperties"], {"type": "null"}]}
-        mapping = {**mapping, "additionalProperties": options}
-        return {"anyOf": [{"type": "array", "minItems": 1, "items": {"anyOf": [{"type": "string"}, mapping]}}, mapping]}
-
-
 class PostgresWalSettings(ConnectorSettings):
     """A connector that reads PostgreSQL's write-ahead log by logical replication."""
 
@@ -112,7 +56,7 @@ class PostgresWalSettings(ConnectorSettings):
     """The kind of connector."""
     database: str
     """A name under `databases:`."""
-    tables: Annotated[dict[str, TableOptions], BeforeValidator(_tables), Field(min_length=1), _ListToo()]
+    tables: Annotated[dict[str, TableOptions], BeforeValidator(listed_tables), Field(min_length=1), ListToo()]
     """Names (`public.orders`) and patterns (`sales.*`, `public.audit_?`), as a list or as a mapping to
     options; the most specific entry that matches a table wins."""
     snapshot: Literal["initial", "never", "only"] = "initial"

@@ -10,15 +10,15 @@ from cdc import __version__, names
 from cdc.config.consistency import keyless_on_compacted, truncates_on_compacted
 from cdc.errors import ConfigError, Problem
 from cdc.event import EventTopic
+from cdc.formats.postgres.encode_cy import RowEncoder
+from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table, unknown_columns
+from cdc.formats.postgres.relation import Relation
+from cdc.formats.postgres.types import TypeInfo
 from cdc.patterns import most_specific
 from cdc.settings import Settings
 
 from .catalog import PRIMARY_KEYS_QUERY, Session, Table, describe_columns, load_types, reading
-from .encode_cy import RowEncoder
-from .pgoutput import Relation
-from .plan import SourceInfo, TablePlan, plan_table, unknown_columns
 from .settings import PostgresWalSettings, TableOptions
-from .types import TypeInfo
 
 When: TypeAlias = Literal["always", "key_change", "never"]
 

@@ -14,6 +14,7 @@ from time import time_ns
 from cdc.errors import ProtocolError, SourceUnavailable
 from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
 from cdc.formats.debezium_json import Transaction
+from cdc.formats.postgres.relation import Relation
 
 from .pgoutput import (
     DELETE,
@@ -22,7 +23,6 @@ from .pgoutput import (
     UPDATE,
     Begin,
     Commit,
-    Relation,
     Truncate,
     parse,
     position_text,

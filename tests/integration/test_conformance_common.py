@@ -19,11 +19,13 @@ import pytest
 from psycopg import sql
 
 from cdc.event import BY_KEY, Record
-from connectors.postgres_wal.encode_cy import RowEncoder, Transaction
-from connectors.postgres_wal.pgoutput import Begin, Relation, RelationColumn, Truncate, parse
-from connectors.postgres_wal.plan import SourceInfo, plan_table
-from connectors.postgres_wal.settings import ColumnChoice, TableOptions
-from connectors.postgres_wal.types import SESSION_SETTINGS, TYPES_QUERY, types_from_rows
+from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
+from cdc.formats.postgres.plan import SourceInfo, plan_table
+from cdc.formats.postgres.relation import Relation, RelationColumn
+from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, types_from_rows
+from cdc.table_settings import ColumnChoice
+from connectors.postgres_wal.pgoutput import Begin, Truncate, parse
+from connectors.postgres_wal.settings import TableOptions
 from tests.databases import Database
 
 CASES = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from connectors.postgres_wal.pgoutput import Relation, RelationColumn
-from connectors.postgres_wal.types import TypeInfo
+from cdc.formats.postgres.relation import Relation, RelationColumn
+from cdc.formats.postgres.types import TypeInfo
 
 UNCHANGED = object()
 """A TOAST value that the server leaves out."""

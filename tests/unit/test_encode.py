@@ -11,10 +11,11 @@ import pytest
 
 from cdc.errors import ProtocolError
 from cdc.event import BY_KEY, EVERY_PARTITION, Record
-from connectors.postgres_wal.encode_cy import RowEncoder, Transaction
-from connectors.postgres_wal.pgoutput import Relation
-from connectors.postgres_wal.plan import SourceInfo, plan_table
-from connectors.postgres_wal.settings import ColumnChoice, Constant, TableOptions
+from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
+from cdc.formats.postgres.plan import SourceInfo, plan_table
+from cdc.formats.postgres.relation import Relation
+from cdc.table_settings import ColumnChoice, Constant
+from connectors.postgres_wal.settings import TableOptions
 from tests.unit.row_messages import TYPES, UNCHANGED, Values, column, copy_line, delete, insert, relation, update
 
 TABLE = relation(column("id", "int4", key=True), column("v", "text"), column("n", "int4"))

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from cdc.compiled import hot_modules
 from cdc.errors import ProtocolError
 from cdc.event import Record
-from connectors.postgres_wal import encode_cy
-from connectors.postgres_wal.plan import SourceInfo, TablePlan, plan_table
+from cdc.formats.postgres import encode_cy
+from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table
 from connectors.postgres_wal.settings import TableOptions
 from tests.unit.row_messages import TYPES, UNCHANGED, Values, column, copy_line, delete, insert, relation, update
 
@@ -29,7 +29,7 @@ SOURCES = ("writer_cy", "temporal_cy", "transcode_cy", "tuples_cy", "encode_cy")
 
 def interpreted() -> ModuleType:
     """The encoder as its sources run, whatever is compiled."""
-    names = [f"connectors.postgres_wal.{source}" for source in SOURCES]
+    names = [f"cdc.formats.postgres.{source}" for source in SOURCES]
     kept = {name: sys.modules.pop(name, None) for name in names}
     try:
         for name, source in zip(names, SOURCES, strict=True):
@@ -44,9 +44,9 @@ def interpreted() -> ModuleType:
 
 
 INTERPRETED = interpreted()
-COMPILED = importlib.import_module("connectors.postgres_wal.encode_cy")
+COMPILED = importlib.import_module("cdc.formats.postgres.encode_cy")
 compiled_only = pytest.mark.skipif(
-    not all(module.compiled for module in hot_modules() if module.name.startswith("connectors.")),
+    not all(module.compiled for module in hot_modules() if module.name.startswith("cdc.formats.")),
     reason="the encoder is not compiled here",
 )
 

@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from cdc.formats.debezium_json import SourceInfo
-from connectors.postgres_wal.encode_cy import RowEncoder
-from connectors.postgres_wal.pgoutput import Relation
-from connectors.postgres_wal.plan import plan_table
+from cdc.formats.postgres.encode_cy import RowEncoder
+from cdc.formats.postgres.plan import plan_table
+from cdc.formats.postgres.relation import Relation
 from connectors.postgres_wal.position import Origin, WalPosition, from_stored
 from connectors.postgres_wal.settings import BatchSettings, TableOptions
 from connectors.postgres_wal.tables import PlannedTable

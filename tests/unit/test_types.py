@@ -12,12 +12,13 @@ import pytest
 
 from cdc.errors import ConfigError, ProtocolError, Refused
 from cdc.event import Record
+from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
+from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table, unknown_columns
+from cdc.formats.postgres.relation import Relation, RelationColumn
+from cdc.formats.postgres.types import TypeInfo, target_type, type_text, types_from_rows
 from cdc.schemas import TableSchema
-from connectors.postgres_wal.encode_cy import RowEncoder, Transaction
-from connectors.postgres_wal.pgoutput import Relation, RelationColumn
-from connectors.postgres_wal.plan import SourceInfo, TablePlan, plan_table, unknown_columns
-from connectors.postgres_wal.settings import ColumnChoice, Constant, TableOptions
-from connectors.postgres_wal.types import TypeInfo, target_type, type_text, types_from_rows
+from cdc.table_settings import ColumnChoice, Constant
+from connectors.postgres_wal.settings import TableOptions
 from tests.unit.row_messages import TYPES, column, insert, relation
 
 ENUM, DOMAIN, DOMAIN2, ARRAY_DOMAIN, LTREE, RANGE, COMPOSITE, ENUMS, ARRAYS, BOXES, BOX = range(50_000, 50_011)

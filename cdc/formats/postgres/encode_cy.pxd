@@ -1,7 +1,7 @@
 # C types of encode_cy's attributes and methods.
 
-from connectors.postgres_wal.transcode_cy cimport ValueWriter
-from connectors.postgres_wal.tuples_cy cimport TupleReader
+from cdc.formats.postgres.transcode_cy cimport ValueWriter
+from cdc.formats.postgres.tuples_cy cimport TupleReader
 
 cdef class RowEncoder(TupleReader):
     cdef readonly object plan

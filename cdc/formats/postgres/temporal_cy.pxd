@@ -1,6 +1,6 @@
 # What the compiled temporal_cy shares with the modules that are compiled against it.
 
-from connectors.postgres_wal.writer_cy cimport Writer
+from cdc.formats.postgres.writer_cy cimport Writer
 
 cdef class TemporalWriter(Writer):
     cdef unsigned char* src

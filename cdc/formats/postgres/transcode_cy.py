@@ -8,13 +8,13 @@ C types of attributes and arguments are in `transcode_cy.pxd`.
 import hmac
 
 from cdc import cython
-from connectors.postgres_wal.temporal_cy import MALFORMED
+from cdc.formats.postgres.temporal_cy import MALFORMED
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
 else:
-    from connectors.postgres_wal.temporal_cy import TemporalWriter
-    from connectors.postgres_wal.writer_cy import Writer
+    from cdc.formats.postgres.temporal_cy import TemporalWriter
+    from cdc.formats.postgres.writer_cy import Writer
 
 TEXT = cython.declare(cython.int, 0)
 INTEGER = cython.declare(cython.int, 1)

@@ -10,7 +10,7 @@ from array import array
 from typing import TypeAlias
 
 from cdc import cython
-from connectors.postgres_wal.plan import TablePlan
+from cdc.formats.postgres.plan import TablePlan
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this

@@ -1,7 +1,7 @@
 # What the compiled transcode_cy shares with the modules that are compiled against it.
 
-from connectors.postgres_wal.temporal_cy cimport TemporalWriter
-from connectors.postgres_wal.writer_cy cimport Writer
+from cdc.formats.postgres.temporal_cy cimport TemporalWriter
+from cdc.formats.postgres.writer_cy cimport Writer
 
 cdef class ValueWriter(TemporalWriter):
     cdef bytes mask_key

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from cdc.errors import ConfigError, Problem, Refused
 from cdc.formats.debezium_json import SourceInfo, text
 from cdc.schemas import Column, TableSchema
+from cdc.table_settings import ColumnSettings, Constant
 
-from .pgoutput import Relation, RelationColumn
-from .settings import Constant, TableOptions
+from .relation import Relation, RelationColumn
 from .types import Form, Transcoder, TypeInfo, form_of, target_type, type_text
 
 __all__ = ["ColumnPlan", "SourceInfo", "TablePlan", "plan_table", "unknown_columns"]
@@ -80,7 +80,7 @@ def plan_table(
     relation: Relation,
     types: Mapping[int, TypeInfo],
     *,
-    options: TableOptions,
+    options: ColumnSettings,
     key_columns: Sequence[str],
     topic: str,
     source: SourceInfo,
@@ -132,7 +132,7 @@ def plan_table(
     return TablePlan(relation, topic, source, tuple(columns), tuple(key_columns), mask_key, with_cdc)
 
 
-def unknown_columns(relation: Relation, options: TableOptions) -> list[Problem]:
+def unknown_columns(relation: Relation, options: ColumnSettings) -> list[Problem]:
     """Columns that the settings name and the table does not have.
 
     For the table as the catalogue has it now: a Relation from older WAL may lack a column that
@@ -157,7 +157,7 @@ def unknown_columns(relation: Relation, options: TableOptions) -> list[Problem]:
     ]
 
 
-def _published(name: str, options: TableOptions, key_columns: Sequence[str]) -> bool:
+def _published(name: str, options: ColumnSettings, key_columns: Sequence[str]) -> bool:
     if name in key_columns:
         return True
     if options.columns.include is not None:
@@ -166,7 +166,7 @@ def _published(name: str, options: TableOptions, key_columns: Sequence[str]) -> 
 
 
 def _form(
-    column: RelationColumn, types: Mapping[int, TypeInfo], options: TableOptions, decimal: str
+    column: RelationColumn, types: Mapping[int, TypeInfo], options: ColumnSettings, decimal: str
 ) -> tuple[Form, bytes | None]:
     match options.mask.get(column.name):
         case Constant(constant=constant):
@@ -183,7 +183,7 @@ def _description(
     column: RelationColumn,
     form: Form,
     types: Mapping[int, TypeInfo],
-    options: TableOptions,
+    options: ColumnSettings,
     nullable: bool,
     attnum: int,
 ) -> Column:
@@ -214,7 +214,7 @@ def _description(
 def _check_options(
     relation: Relation,
     types: Mapping[int, TypeInfo],
-    options: TableOptions,
+    options: ColumnSettings,
     key_columns: Sequence[str],
     mask_key: bytes | None,
 ) -> None:

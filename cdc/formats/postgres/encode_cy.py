@@ -14,14 +14,14 @@ from cdc import cython
 from cdc.errors import ProtocolError
 from cdc.event import BY_KEY, Headers, Record
 from cdc.formats.debezium_json import NEW_KEY, OLD_KEY, Transaction, envelope, text
-from connectors.postgres_wal.plan import TablePlan
-from connectors.postgres_wal.tuples_cy import Fill
+from cdc.formats.postgres.plan import TablePlan
+from cdc.formats.postgres.tuples_cy import Fill
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
 else:
-    from connectors.postgres_wal.transcode_cy import ValueWriter
-    from connectors.postgres_wal.tuples_cy import TupleReader
+    from cdc.formats.postgres.transcode_cy import ValueWriter
+    from cdc.formats.postgres.tuples_cy import TupleReader
 
 __all__ = ["RowEncoder", "Transaction"]
 

@@ -8,7 +8,7 @@ from cdc import cython
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
 else:
-    from connectors.postgres_wal.writer_cy import Writer
+    from cdc.formats.postgres.writer_cy import Writer
 
 DAY_US = cython.declare(cython.longlong, 86_400_000_000)
 MONTH_US = cython.declare(cython.longlong, 2_629_800_000_000)
