@@ -16,7 +16,7 @@ import orjson
 from cdc.errors import CdcError, Refused
 from cdc.failures import describe
 
-ACTIONS = ("snapshot", "pause", "resume", "cancel")
+ACTIONS = ("snapshot", "pause", "resume", "cancel", "poll")
 """What a connector may be asked."""
 
 LONGEST_LINE = 1024 * 1024

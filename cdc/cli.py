@@ -18,6 +18,7 @@ from cdc.commands.check import check
 from cdc.commands.demo import demo
 from cdc.commands.heal import heal
 from cdc.commands.init import init
+from cdc.commands.poll import poll
 from cdc.commands.prove import prove
 from cdc.commands.run import run
 from cdc.commands.schema import schema
@@ -51,7 +52,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (init, check, run, status, snapshot, tail, heal, schema, demo, prove):
+for command in (init, check, run, status, snapshot, poll, tail, heal, schema, demo, prove):
     app.command()(command)
 app.add_typer(dead_letters.app, name="dead-letters")
 

@@ -65,10 +65,12 @@ class Connector(Protocol):
         ...
 
     def ask(self, action: str, tables: Sequence[str]) -> str:
-        """Take a command: `snapshot` (of tables, again), `pause`, `resume` or `cancel` snapshots.
+        """Take a command: `snapshot` (of tables, again); `pause`, `resume` or `cancel` snapshots; `poll` tables now.
+
+        A connector refuses what does not fit the way it reads.
 
         Args:
-            tables: names and patterns of `schema.table`.
+            tables: names and patterns of `schema.table`; none: all of them.
         Returns: a sentence that says what is going to happen.
         Raises:
             Refused: it cannot be done, and why.

@@ -1,7 +1,8 @@
-"""Database settings → libpq connection string, with allow-listed parameters. Reads password files, runs commands.
+"""Database settings → libpq connection string or SQLAlchemy engine. Reads password files, runs commands.
 
-libpq parameters can load code, read other files or change the session (`options`, `service`,
-`passfile`, `sslkeylogfile`), so only those that are named here are taken, also from a URL's query.
+Parameters of libpq and of other drivers can load code, read other files or change the session (`options`,
+`service`, `sslkeylogfile`, `init_command`, `odbc_connect`), so only those that are named here are taken, also from a
+URL's query.
 """
 
 from __future__ import annotations
@@ -9,27 +10,37 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
+from cdc import drivers
+from cdc.connections import WatchedConnection
 from cdc.errors import ConfigError, Problem, SecretUnavailable
 from cdc.settings import DatabaseSettings, Wrong, dotted
 
-PATHS = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir"})
-"""Parameters that name a file; `cdc.config` makes them relative to the YAML's folder."""
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
-PARAMETERS = PATHS | {
+_LIBPQ_PATHS = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl", "sslcrldir"})
+
+_LIBPQ = _LIBPQ_PATHS | {
     "application_name", "channel_binding", "connect_timeout", "gssencmode", "keepalives", "keepalives_count",
     "keepalives_idle", "keepalives_interval", "krbsrvname", "load_balance_hosts", "require_auth",
     "ssl_max_protocol_version", "ssl_min_protocol_version", "sslcertmode", "sslmode", "sslnegotiation", "sslsni",
     "target_session_attrs", "tcp_user_timeout",
 }  # fmt: skip
-"""What may stand under `parameters:` or in a URL's query."""
+
+PATHS = _LIBPQ_PATHS.union(*(driver.paths for driver in drivers.DRIVERS.values()))
+"""Parameters that name a file; `cdc.config` makes them relative to the YAML's folder."""
+
+PARAMETERS = _LIBPQ.union(*(driver.parameters for driver in drivers.DRIVERS.values()))
+"""What may stand under `parameters:`, for one kind of database or another."""
 
 _IN_THE_URL = frozenset({"host", "hostaddr", "port", "dbname", "user", "password"})
 _COMMAND_SECONDS = 15.0
@@ -55,9 +66,9 @@ def conninfo(database: DatabaseSettings, *, replication: bool = False, applicati
         ConfigError: the URL or a parameter is not allowed.
         SecretUnavailable: the password's file or command gives nothing; retriable.
     """
-    wrongs = list(wrongs_of(database))
-    if wrongs:
-        raise ConfigError([Problem(w.message, dotted(w.path), suggestion=w.suggestion) for w in wrongs])
+    _refuse(wrongs_of(database))
+    if kind(database) != "postgresql":
+        raise ConfigError([Problem("must begin with postgresql://", "url")])
     url = database.replication_url if replication and database.replication_url else database.url
     merged: dict[str, str] = {"application_name": application_name, **_DEFAULTS, **_parsed(url), **database.parameters}
     secret = _password(database)
@@ -68,8 +79,41 @@ def conninfo(database: DatabaseSettings, *, replication: bool = False, applicati
     return make_conninfo("", **merged)
 
 
+def engine(database: DatabaseSettings, application_name: str) -> sa.Engine:
+    """What makes connections by SQLAlchemy, a new one each time. Times are in UTC, where the database has sessions.
+
+    Args:
+        database: the section under `databases:`.
+        application_name: what the server shows of the session, where it shows something.
+
+    Raises:
+        ConfigError: the URL or a parameter is not allowed, or the driver is not installed. Connecting may raise
+            SecretUnavailable.
+    """
+    _refuse(wrongs_of(database))
+    if kind(database) == "postgresql":
+        return drivers.postgres_engine(
+            lambda: WatchedConnection.connect(conninfo(database, application_name=application_name))
+        )
+    return drivers.engine(
+        database.url.get_secret_value(), database.parameters, lambda: _password(database), application_name
+    )
+
+
+def kind(database: DatabaseSettings) -> str:
+    """`postgresql`, or another name of `drivers.DRIVERS`; "" for a URL that begins like none."""
+    url = database.url.get_secret_value()
+    if re.match(r"postgres(ql)?://", url):
+        return "postgresql"
+    driver = drivers.driver_of(url)
+    return driver.kind if driver else ""
+
+
 def masked(url: SecretStr | str) -> str:
     """`user@host:port/database`: what of a URL may be shown."""
+    plain = url.get_secret_value() if isinstance(url, SecretStr) else url
+    if drivers.driver_of(plain):
+        return drivers.masked(plain)
     try:
         parts = _parsed(url)
     except ProgrammingError:
@@ -89,9 +133,13 @@ def server(database: DatabaseSettings) -> str:
 
 def wrongs_of(database: DatabaseSettings) -> Iterator[Wrong]:
     """What is wrong with the section, judged without I/O."""
-    for key, url in (("url", database.url), ("replication_url", database.replication_url)):
-        if url is not None:
-            yield from _url_wrongs(key, url)
+    driver = drivers.driver_of(database.url.get_secret_value())
+    if driver is None:
+        yield from _url_wrongs("url", database.url)
+    else:
+        yield from drivers.wrongs_of(driver, database)
+    if database.replication_url is not None:
+        yield from _url_wrongs("replication_url", database.replication_url)
     given = [k for k in ("password", "password_file", "password_command") if getattr(database, k) is not None]
     if database.password_file is not None and database.password is not None:
         given.remove("password")  # filled from the file by cdc.config
@@ -101,15 +149,17 @@ def wrongs_of(database: DatabaseSettings) -> Iterator[Wrong]:
         )
     if database.password_command is not None and not _words(database.password_command):
         yield Wrong(("password_command",), "is not a command line that can be read", "check its quotes")
+    allowed = driver.parameters if driver else _LIBPQ
     for name in database.parameters:
-        if name not in PARAMETERS:
-            yield Wrong(("parameters", name), "is not a parameter that may be set here", _instead(name))
+        if name not in allowed:
+            yield Wrong(("parameters", name), "is not a parameter that may be set here", _instead(name, allowed))
 
 
 def _url_wrongs(key: str, url: SecretStr) -> Iterator[Wrong]:
     example = "such as postgresql://user@host:5432/database"
     if not re.match(r"postgres(ql)?://", url.get_secret_value()):
-        yield Wrong((key,), "must begin with postgresql://", example)
+        others = "" if key == "replication_url" else f" (or {', '.join(drivers.BEGINNINGS)})"
+        yield Wrong((key,), f"must begin with postgresql://{others}", example)
         return
     try:
         parts = _parsed(url)
@@ -118,8 +168,14 @@ def _url_wrongs(key: str, url: SecretStr) -> Iterator[Wrong]:
         suggestion = f"{example}; in a password write @ as %40, : as %3A, / as %2F and % as %25, or use password_file"
         yield Wrong((key,), "is not a URL that libpq can read", suggestion)
         return
-    for name in parts.keys() - _IN_THE_URL - PARAMETERS:
-        yield Wrong((key,), f"its query holds {name}, which may not be set here", _instead(name))
+    for name in parts.keys() - _IN_THE_URL - _LIBPQ:
+        yield Wrong((key,), f"its query holds {name}, which may not be set here", _instead(name, _LIBPQ))
+
+
+def _refuse(wrongs: Iterator[Wrong]) -> None:
+    problems = [Problem(wrong.message, dotted(wrong.path), suggestion=wrong.suggestion) for wrong in wrongs]
+    if problems:
+        raise ConfigError(problems)
 
 
 def _parsed(url: SecretStr | str) -> dict[str, str]:
@@ -127,11 +183,11 @@ def _parsed(url: SecretStr | str) -> dict[str, str]:
     return {key: str(value) for key, value in conninfo_to_dict(text).items() if value is not None}
 
 
-def _instead(name: str) -> str:
+def _instead(name: str, allowed: Collection[str]) -> str:
     if name in _IN_THE_URL:
         return "it belongs into url, a password into password_file"
-    close = get_close_matches(name, PARAMETERS, n=1)
-    return f"did you mean {close[0]}?" if close else f"possible are {', '.join(sorted(PARAMETERS))}"
+    close = get_close_matches(name, allowed, n=1)
+    return f"did you mean {close[0]}?" if close else f"possible are {', '.join(sorted(allowed)) or 'none'}"
 
 
 def _password(database: DatabaseSettings) -> str | None:

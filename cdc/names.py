@@ -76,6 +76,11 @@ def slot_name(name: str, connector: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", plain.lower())[: SLOT_LENGTH - len(digest) - 1] + "_" + digest
 
 
+def lock_key(name: str, connector: str) -> int:
+    """The advisory lock of a connector: 63 bits of a hash of both names."""
+    return int.from_bytes(sha256(f"cdc-bridge\0{name}\0{connector}".encode()).digest()[:8], "big") >> 1
+
+
 def publication_name(name: str, connector: str) -> str:
     """The publication of a connector; named as its slot."""
     return slot_name(name, connector)

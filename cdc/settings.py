@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -123,7 +123,8 @@ class DatabaseSettings(Model):
     """A database: a source, a target, or both."""
 
     url: SecretStr
-    """`postgresql://user@host:port/database`; several hosts may be separated by commas."""
+    """`postgresql://user@host:port/database`; several hosts may be separated by commas. For what polls also
+    `mysql+pymysql://`, `mariadb+pymysql://`, `sqlite:///`, `duckdb:///`, `mssql+pyodbc://`, `oracle+oracledb://`."""
     url_file: str | None = None
     """File that holds the URL."""
     replication_url: SecretStr | None = None
@@ -137,7 +138,7 @@ class DatabaseSettings(Model):
     password_command: str | None = None
     """Command that prints the password; run (without a shell) at every connection."""
     parameters: dict[str, Text] = {}
-    """libpq parameters, such as `sslmode` and `sslrootcert`; only those that are safe."""
+    """The driver's parameters, such as libpq's `sslmode` and `sslrootcert`; only those that are safe."""
 
 
 class TopicSettings(Model):
@@ -168,6 +169,9 @@ DELETE_RETENTION = 7 * 86400.0
 class ConnectorSettings(Model):
     """What every kind of connector has."""
 
+    databases: ClassVar[frozenset[str]] = frozenset({"postgresql"})
+    """Kinds of databases that it can use: see `cdc.drivers.KINDS`."""
+
     type: str
     """The kind of connector."""
 
@@ -196,6 +200,9 @@ class SinkBatchSettings(Model):
 
 class SinkSettings(Model):
     """What every kind of sink has."""
+
+    databases: ClassVar[frozenset[str]] = frozenset({"postgresql"})
+    """As for `ConnectorSettings`."""
 
     type: str
     """The kind of sink."""

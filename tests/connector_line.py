@@ -55,11 +55,12 @@ class Line:
 
     Args:
         name: the bridge's.
-        kafka, database: where to and from.
+        kafka, database: where to and from; of a database that is not PostgreSQL its URL.
     """
 
-    def __init__(self, name: str, kafka: KafkaServer, database: Database) -> None:
+    def __init__(self, name: str, kafka: KafkaServer, database: Database | str) -> None:
         self.name, self.kafka, self.database = name, kafka, database
+        self.url = database.url() if isinstance(database, Database) else database
         self.policy = "compact"
 
     def settings(self, tables: list[Any], **section: Any) -> Settings:
@@ -67,7 +68,7 @@ class Line:
         document = {
             "name": self.name,
             "kafka": {"bootstrap_servers": self.kafka.bootstrap_servers},
-            "databases": {"warehouse": {"url": self.database.url()}},
+            "databases": {"warehouse": {"url": self.url}},
             "topics": {"defaults": {"partitions": 1, "replication_factor": 1, "cleanup_policy": self.policy}},
             "connectors": {
                 "w": {
@@ -88,7 +89,9 @@ class Line:
             run_connector(self._made(settings), CutPublisher(settings, "w", cut))
 
     def _made(self, settings: Settings) -> Connector:
-        self.connector = connector_plugins()["postgres_wal"].create(settings, "w", settings.connectors["w"])
+        self.connector = connector_plugins()[settings.connectors["w"].type].create(
+            settings, "w", settings.connectors["w"]
+        )
         return self.connector
 
     @contextmanager
@@ -129,9 +132,9 @@ class Line:
             connector.stop()
             thread.join(SECONDS)
 
-    def events(self, table: str) -> list[Value | None]:
+    def events(self, table: str, schema: str = "public") -> list[Value | None]:
         """All committed values on the table's topic."""
-        topic = names.event_topic(self.name, "public", table)
+        topic = names.event_topic(self.name, schema, table)
         if topic not in topics_of(self.kafka.bootstrap_servers, self.name):
             return []
         values = (message.value() for message in messages(self.kafka.bootstrap_servers, [topic]))

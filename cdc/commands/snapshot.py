@@ -57,12 +57,8 @@ def snapshot(
         raise typer.BadParameter("give one of --pause, --resume and --cancel")
     action = chosen[0] if chosen else "snapshot"
     settings = load(config)
-    host, port = settings.server.address() if listen is None else address_of(listen)
     asked = requests(settings, what or [], connector, action)
-    token = settings.server.token
-    secret = None if token is None else token.get_secret_value()
-    for name, tables in asked.items():
-        typer.echo(f"{name}: {send_command(host, port, 'connector', name, action, tables, secret)}")
+    host, port = ask(settings, listen, asked, action)
     if wait and action in ("snapshot", "resume"):
         for name in asked:
             follow(host, port, name)
@@ -74,7 +70,7 @@ def requests(settings: Settings, what: Sequence[str], connector: str | None, act
     Args:
         what: connectors, tables and patterns of tables.
         connector: the one that is meant, or None.
-        action: `snapshot`, or one that is about a connector's snapshot as a whole.
+        action: `snapshot`, `poll`, or one that is about a connector's snapshot as a whole.
     Raises:
         ConfigError: a table that no connector captures, or several do; no such connector.
     """
@@ -96,7 +92,26 @@ def requests(settings: Settings, what: Sequence[str], connector: str | None, act
             raise ConfigError([Problem(f"{each} is captured by {' and '.join(names)}")], hint=hint)
         if names[0] not in whole:
             asked.setdefault(names[0], []).append(each)
-    return {name: tables if action == "snapshot" else [] for name, tables in asked.items()}
+    return {name: tables if action in ("snapshot", "poll") else [] for name, tables in asked.items()}
+
+
+def ask(settings: Settings, listen: str | None, asked: Mapping[str, Sequence[str]], action: str) -> tuple[str, int]:
+    """Ask the running bridge and print what its connectors answer.
+
+    Args:
+        listen: the bridge's address, if it is not that of the settings.
+        asked: connector → tables; none: all of them.
+        action: as `Connector.ask` takes it.
+    Returns: the bridge's address.
+    Raises:
+        CdcError: no bridge answers, or a connector refuses.
+    """
+    host, port = settings.server.address() if listen is None else address_of(listen)
+    token = settings.server.token
+    secret = None if token is None else token.get_secret_value()
+    for name, tables in asked.items():
+        typer.echo(f"{name}: {send_command(host, port, 'connector', name, action, tables, secret)}")
+    return host, port
 
 
 def follow(host: str, port: int, name: str) -> None:

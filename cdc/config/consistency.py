@@ -11,7 +11,7 @@ from difflib import get_close_matches
 
 from cdc import databases, kafka, names, patterns
 from cdc.errors import Problem
-from cdc.settings import Path, Settings, Wrong, fit_for_groups
+from cdc.settings import ConnectorSettings, Path, Settings, SinkSettings, Wrong, fit_for_groups
 
 
 def problems_of(settings: Settings) -> Iterator[Problem]:
@@ -59,11 +59,17 @@ def _topic_wrongs(settings: Settings) -> Iterator[Wrong]:
             yield Wrong((key, setting), message)
 
 
-def _database_wrongs(settings: Settings, section: object) -> Iterator[Wrong]:
+def _database_wrongs(settings: Settings, section: ConnectorSettings | SinkSettings) -> Iterator[Wrong]:
     wanted = getattr(section, "database", None)
     if isinstance(wanted, str) and not settings.knows(("databases", wanted)):
         known = settings.keys(("databases",))
         yield Wrong(("database",), f"there is no database {wanted}", _nearest(wanted, known, "databases"))
+    elif isinstance(wanted, str) and wanted in settings.databases:
+        kind = databases.kind(settings.databases[wanted])
+        if kind and kind not in section.databases:
+            usable = ", ".join(f"{one}://" for one in sorted(section.databases))
+            message = f"database {wanted} is of a kind ({kind}) that {section.type} cannot use"
+            yield Wrong(("database",), message, f"name one whose url begins with {usable}, or choose another type")
 
 
 def _captured(settings: Settings) -> dict[str, list[str]] | None:

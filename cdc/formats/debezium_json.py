@@ -122,3 +122,39 @@ def envelope(source: SourceInfo, schema: str, table: str, transaction: Transacti
         before_ordinal=b'","ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now_ns // 1_000_000, now_ns // 1000, now_ns)
         + (b',"cdc":{"pos":"' + position if with_cdc else b"}"),
     )
+
+
+def polled_tail(
+    source: SourceInfo, schema: str, table: str, read_us: int, now_ns: int, position: str, op: str, snapshot: str
+) -> bytes:
+    """Everything behind `after` in the value of a row that was polled: nothing of a log, as none was read.
+
+    Args:
+        source, schema, table: where it is from.
+        read_us: when it was read, by the source's clock, µs since the Unix epoch.
+        now_ns: when it is processed, ns since the Unix epoch.
+        position: `cdc.pos`.
+        op: c, u, d or r.
+        snapshot: as for `Transaction`.
+    """
+    return (
+        b',"source":{"version":%b,"connector":%b,"name":%b,"ts_ms":%d,"snapshot":%b,"db":%b,"sequence":null,'
+        b'"ts_us":%d,"ts_ns":%d,"schema":%b,"table":%b,"txId":null,"lsn":null,"xmin":null,"origin":null,'
+        b'"origin_lsn":null},"transaction":null,"op":%b,"ts_ms":%d,"ts_us":%d,"ts_ns":%d,"cdc":{"pos":%b}}'
+    ) % (
+        text(source.version),
+        text(source.connector),
+        text(source.name),
+        read_us // 1000,
+        text(snapshot),
+        text(source.database),
+        read_us,
+        read_us * 1000,
+        text(schema),
+        text(table),
+        text(op),
+        now_ns // 1_000_000,
+        now_ns // 1000,
+        now_ns,
+        text(position),
+    )

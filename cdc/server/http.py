@@ -121,7 +121,7 @@ class _Request(BaseHTTPRequestHandler):
         found = COMMAND.fullmatch(self.path)
         if found is None:
             raise _Refused(
-                404, "no such command; there is POST /connectors/NAME/{snapshot,pause,resume,cancel,restart}"
+                404, "no such command; there is POST /connectors/NAME/{snapshot,pause,resume,cancel,poll,restart}"
             )
         self._check_token()
         tables = self._tables()

@@ -89,6 +89,11 @@ class Commands:
             said = "snapshots are paused" if action == "pause" else "snapshots go on"
         elif action == "cancel":
             said = self._cancel()
+        elif action == "poll":
+            raise Refused(
+                f"{self._subject} does not poll: it reads every change as it is committed",
+                hint="`cdc snapshot` reads tables again",
+            )
         else:
             raise Refused(f"{self._subject}: there is no command {action}")
         self._changed()

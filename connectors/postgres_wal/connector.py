@@ -92,7 +92,7 @@ class PostgresWalConnector:
         self._state = "waiting"
         try:
             self._connection = connection = self._sessions.replication()
-            key = slot.lock_key(self._settings.name, self._name)
+            key = names.lock_key(self._settings.name, self._name)
             told = False
             while connection.execute(f"SELECT pg_try_advisory_lock({key})") != [("t",)]:
                 if not told:

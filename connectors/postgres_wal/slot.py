@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -57,11 +56,6 @@ class System:
     identifier: str
     timeline: int
     flushed: int
-
-
-def lock_key(name: str, connector: str) -> int:
-    """The advisory lock of a connector: 63 bits of a hash of both names."""
-    return int.from_bytes(sha256(f"cdc-bridge\0{name}\0{connector}".encode()).digest()[:8], "big") >> 1
 
 
 def identify(connection: ReplicationConnection) -> System:

@@ -61,10 +61,11 @@ def post(
     return response.status, json.loads(content) if content.startswith(b"{") else None
 
 
-def test_a_command_reaches_the_connector_with_its_tables(server: Server, bridge: FakeBridge) -> None:
-    found = post(server, "/connectors/warehouse/snapshot", '{"tables": ["public.orders", "sales.*"]}')
-    assert found == (200, {"answer": "snapshot it is"})
-    assert bridge.asked == [("warehouse", "snapshot", ["public.orders", "sales.*"])]
+@pytest.mark.parametrize("action", ["snapshot", "poll"])
+def test_a_command_reaches_the_connector_with_its_tables(server: Server, bridge: FakeBridge, action: str) -> None:
+    found = post(server, f"/connectors/warehouse/{action}", '{"tables": ["public.orders", "sales.*"]}')
+    assert found == (200, {"answer": f"{action} it is"})
+    assert bridge.asked == [("warehouse", action, ["public.orders", "sales.*"])]
 
 
 @pytest.mark.parametrize("path", ["/connectors/warehouse/restart", "/sinks/billing/restart"])
@@ -104,6 +105,7 @@ def test_a_browser_that_asks_whether_it_may_is_not_told_so(server: Server) -> No
     [
         "/connectors/warehouse/drop",
         "/sinks/billing/snapshot",
+        "/sinks/billing/poll",
         "/connectors/warehouse",
         "/connectors//restart",
         "/connectors/a/b/restart",

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from cdc.errors import Gap, Refused
+from cdc.names import lock_key
 from connectors.postgres_wal.position import Origin, WalPosition, from_stored, intent, is_intent
-from connectors.postgres_wal.slot import Slot, check_slot, lock_key
+from connectors.postgres_wal.slot import Slot, check_slot
 
 STORED = WalPosition(
     Origin("7000", 1, "slot", "publication", 16), 0x1_0000_0100, 7, whole=False, end_lsn=0x1_0000_0050, last_commit=9

@@ -22,6 +22,7 @@ def test_a_question_is_answered_by_the_worker_and_seen_in_its_status(tmp_path: P
     with running(connectors("steady", "other"), tmp_path) as supervisor:
         eventually(lambda: state(supervisor, "steady") == "streaming")
         assert supervisor.ask("steady", "snapshot", ["public.a", "b.*"]) == {"answer": "snapshot of public.a, b.*"}
+        assert supervisor.ask("steady", "poll", ["public.a", "b.*"]) == {"answer": "poll of public.a, b.*"}
         assert supervisor.status()["connectors"]["steady"]["snapshot"] == {"rows": 0, "total": 2}
         assert supervisor.status()["connectors"]["other"]["snapshot"] is None
 

@@ -35,6 +35,7 @@ cdef class RowEncoder(TupleReader):
         self, bytes data, Py_ssize_t offset, unsigned long long lsn, long long ordinal, list out, dict fill
     ) except -1
     cdef Py_ssize_t _encode_copy(self, bytes line, list out) except -1
+    cdef tuple _copy_row(self, bytes line)
     cdef bytes key(self, unsigned char* src, int base)
     cdef int row(self, unsigned char* src, int base, bint key_only) except -1
     cdef int column(self, unsigned char* src, int column, Py_ssize_t start, Py_ssize_t stop) except -1

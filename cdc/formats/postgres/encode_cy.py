@@ -216,6 +216,29 @@ class RowEncoder(TupleReader):
         self.tail(self.snapshot_lsn, 0, READ, None, None, False)
         return self.emit(out, key, writer.take(), None)
 
+    def copy_row(self, line: bytes) -> tuple[bytes, bytes]:
+        """Key and row of one line of `COPY … TO STDOUT` in text format, as JSON; no envelope.
+
+        Args:
+            line: its columns are `plan.copy_columns`, with or without its newline.
+
+        Raises:
+            ProtocolError: not such a line.
+        """
+        self.failing = -1
+        try:
+            return self._copy_row(line)
+        except ValueError as error:
+            raise self._refusal(error) from None
+
+    def _copy_row(self, line: bytes) -> tuple[bytes, bytes]:
+        line = self.fields(line)
+        src: cython.p_uchar = line
+        key: bytes = self.key(src, 0) if self.keyed else b""
+        self.writer.reset()
+        self.row(src, 0, False)
+        return key, self.writer.take()
+
     def gone(self, keys: Sequence[bytes], ordinal: int, out: list[Record]) -> None:
         """Append deletes and tombstones of rows that a snapshot does not have.
 

@@ -1,0 +1,297 @@
+"""Connector `sql_poll`: the contract, put together. Touches the source through its rooms, Kafka to read its topics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from confluent_kafka.admin import AdminClient
+
+from cdc import homes
+from cdc.connector import Stopped
+from cdc.errors import CdcError, Refused, SourceError, SourceUnavailable
+from cdc.event import Batch, Record
+from cdc.failpoints import reach
+from cdc.fold import Spool
+from cdc.kafka import client
+from cdc.offsets import committed
+from cdc.patterns import matching
+from cdc.position import Position
+from cdc.settings import Settings
+from cdc.stored import Home
+
+from .ahead import ahead
+from .known import Known
+from .marks import Marks, healing
+from .poll import TablePoll
+from .schedule import Schedule
+from .settings import SqlPollSettings
+from .source import Found, Source
+from .sources import source_of
+
+RATE_SECONDS = 10.0
+
+BUSY_SECONDS = 5.0
+"""How long a busy source is left alone."""
+
+FIND_SECONDS = 60.0
+"""How often tables are looked for that match by now."""
+
+
+class SqlPollConnector:
+    """Polls the tables of one database, one after the other. See `cdc.connector.Connector`.
+
+    Args:
+        settings: all settings.
+        name, section: the connector's name and section.
+    """
+
+    def __init__(self, settings: Settings, name: str, section: SqlPollSettings) -> None:
+        self._settings, self._name, self._section = settings, name, section
+        self._subject = f"connector {name}"
+        self._source: Source = source_of(settings, name, section)
+        self._schedule = Schedule(section)
+        self._log = structlog.get_logger().bind(connector=name)
+        self._stop = threading.Event()
+        self._awake = threading.Event()
+        self._lost = False
+        self._asked: set[str] = set()
+        self._state = "starting"
+        self._marks = Marks()
+        self._tables: dict[str, TablePoll] = {}
+        self._refused: dict[str, str] = {}
+        self._numbers = count()
+        self._problem: str | None = None
+        self._found_at = 0.0
+        self._forced = self._cut = False
+        self._next: datetime | None = None
+        self._polled_at: float | None = None
+        self._published: deque[tuple[float, int]] = deque()
+        self._events = 0
+        self._order: str | None = None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        self._state = "waiting"
+
+        def lost() -> None:
+            self._lost = True
+            self._awake.set()
+
+        with self._source.lock(self._wait, lost):
+            self._state = "starting"
+            reach("stream.after_lock")
+            yield
+
+    def start(self, stored: Position | None) -> None:
+        self._marks = Marks.stored(stored)
+        self._order = stored.order if stored is not None else None
+
+    def batches(self) -> Iterator[Batch]:
+        for batch in ahead(self._batches):
+            self._published.append((time.monotonic(), len(batch.records)))
+            self._events += len(batch.records)
+            yield batch
+
+    def confirm(self, position: Position) -> None:
+        reach("stream.before_confirm")
+        self._order = position.order
+        reach("stream.after_confirm")
+
+    def healing(self) -> bool:
+        # What readers have is known at every pass: there is no difference left to be found.
+        return False
+
+    def heal_position(self, stored: Position | None) -> Position:
+        return healing(stored)
+
+    def gone(self, topic: str, keys: Sequence[bytes]) -> list[Record]:
+        raise AssertionError("a poll deletes what is gone by itself")
+
+    def ask(self, action: str, tables: Sequence[str]) -> str:
+        if action != "poll":
+            raise Refused(f"{self._subject} polls: it takes no command {action}", hint="`cdc poll` polls now")
+        if not self._tables:
+            raise Refused(f"{self._subject} is {self._state}: it takes commands once it polls")
+        wanted = {name for name in self._tables if not tables or matching(tables, name)}
+        if not wanted:
+            raise Refused(f"{self._subject} polls no table {', '.join(tables)}")
+        self._asked |= wanted
+        self._awake.set()
+        return f"polling {', '.join(sorted(wanted))} now"
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._awake.set()
+
+    def status(self) -> dict[str, Any]:
+        now = time.monotonic()
+        while self._published and self._published[0][0] < now - RATE_SECONDS:
+            self._published.popleft()
+        marks = self._marks
+        first = [name for name in self._tables if marks.of(name).watermark is None]
+        return {
+            "state": "snapshotting" if first and self._state == "streaming" else self._state,
+            "position": self._order,
+            "lag_seconds": None if self._polled_at is None else round(time.time() - self._polled_at, 3),
+            "lag_bytes": None,
+            "retained_wal_bytes": None,
+            "rate": round(sum(count for _, count in self._published) / RATE_SECONDS, 1),
+            "events": self._events,
+            "snapshot": {"tables": len(self._tables), "tables_done": len(self._tables) - len(first)} if first else None,
+            "healing": bool(marks.healing),
+            "next_poll": self._next.isoformat(timespec="seconds") if self._next is not None else None,
+            "put_off": self._problem,
+            "tables": {name: _words(poll) for name, poll in list(self._tables.items())},
+            "refused_tables": dict(self._refused),
+        }
+
+    def _batches(self) -> Iterator[Batch]:
+        """Poll after poll, until it is time to stop. In a thread of its own."""
+        spool = Spool(self._settings.spool)
+        try:
+            if not self._source.stays:
+                yield from self._polls(self._source.connect, spool)
+                return
+            with self._source.connect() as connection:
+                yield from self._polls(lambda: nullcontext(connection), spool)
+        finally:
+            spool.close()
+
+    def _polls(self, connect: Callable[[], AbstractContextManager[sa.Connection]], spool: Spool) -> Iterator[Batch]:
+        with connect() as connection:
+            self._find(connection, spool)
+        self._state = "streaming"
+        self._next = self._schedule.first(datetime.now(UTC))
+        while True:
+            self._sleep_until(self._next)
+            asked, self._asked = self._asked, set()
+            now = datetime.now(UTC)
+            with connect() as connection:
+                self._problem = None if asked else self._source.busy(connection)
+                if self._problem is None:
+                    yield from self._round(connection, spool, asked)
+            if self._problem is not None:
+                self._log.info("poll put off", why=self._problem)
+                self._wait(BUSY_SECONDS)
+            elif not asked:
+                if not self._cut:
+                    self._polled_at = now.timestamp()
+                ended = datetime.now(UTC)
+                # What a window cut short goes on at its end, whatever the schedule says.
+                self._next = (self._schedule.paused(ended) or ended) if self._cut else self._schedule.next(now, ended)
+
+    def _round(self, connection: sa.Connection, spool: Spool, asked: Collection[str]) -> Iterator[Batch]:
+        """One table after the other: those that were asked for, or all, until a window begins."""
+        self._forced, self._cut = bool(asked), False
+        if time.monotonic() - self._found_at > FIND_SECONDS:
+            self._find(connection, spool)
+        for name in sorted(asked or self._tables):
+            if name in self._tables and not self._cut:
+                yield from self._poll(connection, spool, name)
+
+    def _poll(self, connection: sa.Connection, spool: Spool, name: str) -> Iterator[Batch]:
+        """One table; what is wrong with it is told and stops no other."""
+        poll = self._tables[name]
+        try:
+            if not self._source.still(connection, poll.found):
+                self._find(connection, spool)
+                poll = self._tables[name]
+            yield from poll.run(connection)
+        except SourceError as error:
+            if error.retriable:
+                raise
+            if poll.told.error != error.message:
+                self._log.warning("a table is not polled", table=name, error=error.message, hint=error.hint)
+            poll.told.error = error.message
+
+    def _find(self, connection: sa.Connection, spool: Spool) -> None:
+        """Look which tables there are; read what readers have of those that came."""
+        refused: dict[str, str] = {}
+
+        def refuse(table: str, error: CdcError) -> None:
+            refused[table] = error.message
+            if self._refused.get(table) != error.message:
+                self._log.warning("a table is not polled", table=table, error=error.message, hint=error.hint)
+
+        found = {one.polled.name: one for one in self._source.find(connection, refuse)}
+        self._refused = refused
+        self._found_at = time.monotonic()
+        self._marks.heal(found)
+        for name in self._tables.keys() - found.keys():
+            self._log.info("a table is gone", table=name)
+        self._tables = {
+            name: self._taken_over(one, self._tables.get(name), spool) for name, one in sorted(found.items())
+        }
+
+    def _taken_over(self, found: Found, before: TablePoll | None, spool: Spool) -> TablePoll:
+        if before is not None:
+            before.found = found
+            return before
+        known = Known(spool, next(self._numbers))
+        admin = client(AdminClient, self._settings.kafka)
+        home = homes.look(admin, [found.polled.topic]).get(found.polled.topic)
+        if home is not None:
+            self._load(known, found, home)
+        return TablePoll(found, self._source, self._settings, self._section, known, self._marks, self._rest)
+
+    def _load(self, known: Known, found: Found, home: Home) -> None:
+        began, topic = time.monotonic(), found.polled.topic
+        for messages in committed(self._settings.kafka, topic, home.partitions, self._stop.is_set):
+            known.load(messages)
+        if keys := len(known):
+            self._log.info("topic read", topic=topic, keys=keys, seconds=round(time.monotonic() - began, 1))
+
+    def _rest(self, rows: int, seconds: float) -> bool:
+        """Between two pages."""
+        if self._section.rows_per_second is not None:
+            self._wait(max(0.0, rows / self._section.rows_per_second - seconds))
+        self._check()
+        self._cut = not self._forced and self._schedule.paused(datetime.now(UTC)) is not None
+        return not self._cut
+
+    def _sleep_until(self, moment: datetime) -> None:
+        while not self._asked and (left := (moment - datetime.now(UTC)).total_seconds()) > 0:
+            self._awake.wait(min(left, 60.0))
+            self._awake.clear()
+            self._check()
+        self._check()
+
+    def _wait(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+        self._check()
+
+    def _check(self) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        if self._lost:
+            raise SourceUnavailable(f"{self._subject}: the session that held the source's lock was ended")
+
+
+def _words(poll: TablePoll) -> dict[str, Any]:
+    """What the status says of a table."""
+    told, options = poll.told, poll.found.polled.options
+    return {
+        "mode": options.mode,
+        "deletes": "compare" if options.mode == "full" else options.deletes or "none",
+        "rows_read": told.read,
+        "events": told.published,
+        "seconds": round(told.seconds, 3),
+        "polled_at": None if told.ended is None else datetime.fromtimestamp(told.ended, UTC).isoformat("T", "seconds"),
+        "may_miss": _may_miss(options.mode, options.look_back),
+        "error": told.error,
+    }
+
+
+def _may_miss(mode: str, look_back: float | None) -> str | None:
+    if look_back is None:
+        return None
+    return f"what is committed more than {look_back:g} s after it was written"

@@ -1,0 +1,194 @@
+"""A PostgreSQL database as a source. Touches the database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from cdc import __version__, drivers, names
+from cdc.connections import WatchedConnection
+from cdc.databases import conninfo
+from cdc.errors import CdcError, SourceError
+from cdc.formats.debezium_json import SourceInfo
+from cdc.formats.postgres.types import SESSION_SETTINGS
+from cdc.plugins import Finding
+from cdc.settings import Settings
+
+from .advice import delete_log_sql, scan_note, tx_column_sql
+from .clock import PostgresClock
+from .lock import advisory_lock
+from .modes import Full, Incrementing, TxColumn, UpdatedAt, mode_of
+from .postgres import Described, PgColumn, PostgresRows, describe, driver, reading, reflect, regclass
+from .rows import Polled
+from .settings import PolledTable, SqlPollSettings
+from .source import DeleteLog, Found
+
+_ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'"
+
+_LAG = "SELECT coalesce(extract(epoch FROM max(replay_lag)), 0) FROM pg_stat_replication"
+
+KEY_TYPES = """
+SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attname = ANY (%s)
+"""
+
+_CACHE = """
+SELECT s.seqrelid::regclass::text, s.seqcache FROM pg_sequence s
+WHERE s.seqrelid = to_regclass(pg_get_serial_sequence(%s, %s)) AND s.seqcache > 1
+"""
+
+
+class PostgresSource:
+    """See `Source`.
+
+    Args:
+        settings: all settings.
+        name, section: the connector's.
+    """
+
+    stays = True
+
+    def __init__(self, settings: Settings, name: str, section: SqlPollSettings) -> None:
+        self._settings, self._name, self._section = settings, name, section
+        self._subject = f"connector {name}"
+        self._database = settings.databases[section.database]
+        self._application = f"cdc {settings.name}.{name}"
+        self._dbname = ""
+        self._engine = drivers.postgres_engine(self._session)
+
+    @property
+    def info(self) -> SourceInfo:
+        return SourceInfo(self._settings.name, self._dbname, __version__)
+
+    def lock(self, wait: Callable[[float], None], lost: Callable[[], None]) -> AbstractContextManager[None]:
+        return advisory_lock(
+            conninfo(self._database, application_name=self._application),
+            names.lock_key(self._settings.name, self._name),
+            self._section.session_timeout,
+            self._subject,
+            wait=wait,
+            lost=lost,
+        )
+
+    @contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        isolation = self._section.isolation.replace("_", " ").upper()
+        with reading(self._subject), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level=isolation, postgresql_readonly=True)
+
+    def find(self, connection: sa.Connection, refuse: Callable[[str, CdcError], None]) -> Sequence[Found]:
+        with connection.begin(), reading(self._subject):
+            session = driver(connection)
+            self._dbname = session.info.dbname
+            found = []
+            for polled, described in reflect(session, self._settings, self._name, self._section):
+                try:
+                    found.append(self._found(session, polled, described))
+                except SourceError as error:
+                    if error.retriable:
+                        raise
+                    refuse(polled.name, error)
+            return found
+
+    def advise(self, connection: sa.Connection, found: Found, what: str) -> Iterator[Finding]:
+        options = found.polled.options
+        if options.mode == "snapshot_xmin":
+            yield scan_note(connection, regclass(found.polled), what)
+        if isinstance(found.mode, UpdatedAt | Incrementing):
+            found.mode.clock.look(connection)
+
+    def still(self, connection: sa.Connection, found: Found) -> bool:
+        polled = found.polled
+        with connection.begin():
+            return describe(driver(connection), polled.schema, polled.table, polled.options.query) == found.form
+
+    def now_us(self, connection: sa.Connection) -> int:
+        return int(connection.execute(sa.text("SELECT (extract(epoch FROM now()) * 1000000)::bigint")).scalar_one())
+
+    def busy(self, connection: sa.Connection) -> str | None:
+        limits = self._section.busy
+        with connection.begin():
+            if limits.active_sessions is not None:
+                active = int(connection.execute(sa.text(_ACTIVE)).scalar_one())
+                if active > limits.active_sessions:
+                    return f"{active} sessions are at work, more than {limits.active_sessions}"
+            if limits.replication_lag is not None:
+                lag = float(connection.execute(sa.text(_LAG)).scalar_one())
+                if lag > limits.replication_lag:
+                    return f"a standby is {lag:.0f} s behind, more than {limits.replication_lag:g} s"
+        return None
+
+    def _session(self) -> psycopg.Connection[Any]:
+        session = WatchedConnection.connect(
+            conninfo(self._database, application_name=self._application), autocommit=True
+        )
+        more = {"statement_timeout": str(round(self._section.statement_timeout * 1000))}
+        for setting, value in {**SESSION_SETTINGS, **more}.items():
+            session.execute(f"SET {setting} = '{value}'")
+        session.autocommit = False
+        return session
+
+    def _found(self, session: psycopg.Connection[Any], polled: Polled, described: Described) -> Found:
+        options = polled.options
+        rows = PostgresRows(polled, described, session, self._settings, self._section)
+        page = self._section.page
+        clock = PostgresClock(self._subject, options.look_back)
+        if options.column is not None and options.column not in polled.source.c:
+            adds = options.mode == "tx_column" and options.query is None
+            columns = ", ".join(column.key for column in polled.source.c)
+            raise SourceError(
+                f"{self._subject}: table {polled.name} has no column {options.column}",
+                hint=tx_column_sql(polled, options.column) if adds else f"its columns: {columns}",
+            )
+        if options.mode == "incrementing" and options.column is not None:
+            self._check_sequence(session, polled, options.column)
+        mode = mode_of(polled, clock, rows=page.rows, blocks=page.blocks, regclass=regclass(polled), by_row=True)
+        return Found(polled, rows, mode, self._log(session, polled), described)
+
+    def _check_sequence(self, session: psycopg.Connection[Any], polled: Polled, column: str) -> None:
+        """Numbers that a session keeps for itself are drawn long before they are used. Raises: SourceError."""
+        if polled.options.query is not None:
+            return
+        found = session.execute(_CACHE, [regclass(polled), column]).fetchone()
+        if found is not None:
+            sequence, cache = found
+            raise SourceError(
+                f"{self._subject}: table {polled.name}: sequence {sequence} has CACHE {cache}: a session draws numbers "
+                "that others pass before it uses them",
+                hint=f"ALTER SEQUENCE {sequence} CACHE 1; and end all sessions that hold numbers; or another mode",
+            )
+
+    def _log(self, session: psycopg.Connection[Any], polled: Polled) -> DeleteLog | None:
+        """The log of a table's deletes: the keys that it has, and the table has not."""
+        if polled.options.deletes != "log" or polled.options.delete_log is None:
+            return None
+        schema, _, table = polled.options.delete_log.partition(".")
+        there = session.execute("SELECT to_regclass(%s)", [sql.Identifier(schema, table).as_string()]).fetchone()
+        described = describe(session, schema, table, None) if there != (None,) else ()
+        missing = {*polled.key, "_tx"} - {name for name, _, _ in described}
+        if missing:
+            what = f"has no column {', '.join(sorted(missing))}" if described else "is not there"
+            types = dict(session.execute(KEY_TYPES, [regclass(polled), list(polled.key)]).fetchall())
+            raise SourceError(
+                f"{self._subject}: table {polled.name}: delete_log {schema}.{table} {what}",
+                hint=delete_log_sql(polled, {name: types.get(name, "text") for name in polled.key}),
+            )
+        columns = [sa.column(name, polled.source.c[name].type) for name in polled.key]
+        log = sa.table(table, *columns, sa.column("_tx", _type_of(described, "_tx")), schema=schema).alias("log")
+        same = [polled.source.c[name] == log.c[name] for name in polled.key]
+        absent = sa.select(log).where(~sa.exists().select_from(polled.source).where(*same)).subquery("gone")
+        options = PolledTable(mode="tx_column", column="_tx", mask=polled.options.mask)
+        gone = replace(polled, source=absent, columns=polled.key, options=options)
+        chosen = tuple(column for column in described if column[0] in polled.key)
+        rows = PostgresRows(gone, chosen, session, self._settings, self._section)
+        return DeleteLog(gone, rows, TxColumn(Full(gone, self._section.page.rows, True), "_tx"))
+
+
+def _type_of(described: Described, column: str) -> sa.types.TypeEngine[Any]:
+    return PgColumn(next(oid for name, oid, _ in described if name == column))

@@ -1,0 +1,175 @@
+"""What there is to poll in any database that SQLAlchemy reads: tables, columns, keys. Touches the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from cdc.config.consistency import nothing_matches
+from cdc.errors import ConfigError, Problem
+from cdc.names import event_topic
+from cdc.patterns import is_pattern, most_specific
+from cdc.settings import Settings
+
+from .described import describe_query, describe_table
+from .generic import Described, reading
+from .rows import Polled
+from .settings import PolledTable, SqlPollSettings
+from .stored import SourceType
+from .values import kind_of
+
+_SYSTEM: Final = frozenset(
+    {"information_schema", "performance_schema", "mysql", "sys", "temp", "pg_catalog", "guest", "xdb", "system"}
+)
+"""Schemas that are nobody's own."""
+
+
+class _There(NamedTuple):
+    schema: str
+    table: str
+    view: bool
+
+
+def reflect(
+    connection: sa.Connection, settings: Settings, name: str, section: SqlPollSettings
+) -> list[tuple[Polled, tuple[Described, ...]]]:
+    """What is polled, as it is now.
+
+    Args:
+        connection: not PostgreSQL's; see `postgres.reflect`.
+        settings, name, section: of the connector.
+    Raises:
+        ConfigError: an entry that matches nothing, a table without key, a column that is not there.
+        SourceUnavailable, SourceError: the database did not answer, or refused.
+    """
+    with reading(f"connector {name}"):
+        found = _Reflection(connection, settings, name, section)
+        polled = [*found.queries(), *found.tables()]
+    if found.problems:
+        raise ConfigError(found.problems)
+    return polled
+
+
+class _Reflection:
+    def __init__(self, connection: sa.Connection, settings: Settings, name: str, section: SqlPollSettings) -> None:
+        self._connection, self._settings, self._name, self._section = connection, settings, name, section
+        self._database = connection.dialect.name
+        self.problems: list[Problem] = []
+
+    def queries(self) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
+        for entry, options in self._section.tables.items():
+            if options.query is not None:
+                schema, _, table = entry.partition(".")
+                described = describe_query(self._connection, options.query)
+                yield from self._polled(entry, _There(schema, table, True), options, described, ())
+
+    def tables(self) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
+        entries = self._section.tables
+        named = {entry for entry, options in entries.items() if options.query is not None}
+        there = [one for one in _there(self._connection, entries) if f"{one.schema}.{one.table}" not in named]
+        names = [f"{one.schema}.{one.table}" for one in there]
+        for one, full_name in zip(there, names, strict=True):
+            entry = most_specific(entries, full_name)
+            if entry is not None and not (one.view and is_pattern(entry)):
+                described, key = describe_table(self._connection, one.schema, one.table)
+                yield from self._polled(entry, one, entries[entry], described, key)
+        self.problems += [
+            nothing_matches(self._settings, self._name, entry, names)
+            for entry in entries
+            # A more specific entry may have taken all that it matches.
+            if entry not in named and not any(most_specific([entry], full_name) for full_name in names)
+        ]
+
+    def _polled(
+        self,
+        entry: str,
+        one: _There,
+        options: PolledTable,
+        described: tuple[Described, ...],
+        primary: tuple[str, ...],
+    ) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
+        key = tuple(options.message_key or primary)
+        wrong = list(_wrong(entry, one, options, [column.name for column in described], key))
+        path = ("connectors", self._name, "tables", entry)
+        self.problems += [self._settings.problem(path, message, suggestion) for message, suggestion in wrong]
+        if wrong:
+            return
+        columns = [self._column(column) for column in described]
+        if options.query is not None:
+            text = sa.text(options.query.replace(":", "\\:"))
+            source: sa.FromClause = text.columns(*columns).subquery(one.table)
+        else:
+            source = sa.table(one.table, *columns, schema=one.schema)
+        topic = event_topic(self._settings.name, one.schema, one.table)
+        published = tuple(column.name for column in described if _published(column.name, options, key))
+        yield Polled(one.schema, one.table, topic, source, published, key, options), described
+
+    def _column(self, described: Described) -> sa.ColumnClause[Any]:
+        kind = kind_of(described.type, self._database, "string")
+        zoned = kind.semantic == "io.debezium.time.ZonedTimestamp"
+        return sa.column(described.name, SourceType(described.sql, zoned))
+
+
+def _published(name: str, options: PolledTable, key: Sequence[str]) -> bool:
+    chosen = options.columns
+    if name in key:
+        return True
+    return name in chosen.include if chosen.include is not None else name not in (chosen.exclude or ())
+
+
+def _wrong(
+    entry: str, one: _There, options: PolledTable, columns: Sequence[str], key: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    table = f"{one.schema}.{one.table}"
+    twice = sorted({column for column in columns if columns.count(column) > 1})
+    if twice:
+        yield f"query {table} has more than one column {', '.join(twice)}", "name them apart: SELECT a.id AS a_id, …"
+        return
+    if not key:
+        message = f"table {table} has no primary key: rows that are read again could not be told apart"
+        yield message, "add message_key: [COLUMN, …], unique and never NULL"
+        return
+    named = {
+        "columns.include": options.columns.include or (),
+        "columns.exclude": options.columns.exclude or (),
+        "mask": options.mask,
+        "truncate": options.truncate,
+    }
+    needed = {"message_key": options.message_key or (), "column": [options.column] if options.column else []}
+    # What a pattern leaves out or masks need not be in every table that it matches.
+    for setting, names in needed.items() if is_pattern(entry) else (needed | named).items():
+        for name in names:
+            if name not in columns:
+                close = get_close_matches(name, columns, n=1)
+                suggestion = f"did you mean {close[0]}?" if close else "its columns: " + ", ".join(columns)
+                yield f"table {table} has no column {name} ({setting})", suggestion
+
+
+def _there(connection: sa.Connection, entries: Sequence[str] | Any) -> list[_There]:
+    """All tables and views in schemas that an entry may mean."""
+    if connection.dialect.name == "duckdb":
+        rows = connection.execute(
+            sa.text(
+                "SELECT schema_name, table_name, false FROM duckdb_tables() WHERE database_name = current_database() "
+                "UNION ALL SELECT schema_name, view_name, true FROM duckdb_views() "
+                "WHERE database_name = current_database() AND NOT internal ORDER BY 1, 2"
+            )
+        )
+        return [_There(*row) for row in rows]
+    inspector = sa.inspect(connection)
+    wanted = [entry.partition(".")[0] if "." in entry else "*" for entry in entries]
+    schemas = [
+        schema
+        for schema in sorted(inspector.get_schema_names())
+        if schema.lower() not in _SYSTEM and any(fnmatchcase(schema, part) for part in wanted)
+    ]
+    return [
+        _There(schema, table, view)
+        for schema in schemas
+        for view, tables in ((False, inspector.get_table_names(schema)), (True, inspector.get_view_names(schema)))
+        for table in sorted(tables)
+    ]

@@ -1,0 +1,20 @@
+"""Which kind of source a database is. Imports what that needs."""
+
+from __future__ import annotations
+
+from cdc.databases import kind
+from cdc.settings import Settings
+
+from .settings import SqlPollSettings
+from .source import Source
+
+
+def source_of(settings: Settings, name: str, section: SqlPollSettings) -> Source:
+    """The source that a connector polls. Raises: ConfigError: its driver is not installed."""
+    if kind(settings.databases[section.database]) == "postgresql":
+        from .postgres_source import PostgresSource
+
+        return PostgresSource(settings, name, section)
+    from .generic_source import GenericSource
+
+    return GenericSource(settings, name, section)

@@ -1,0 +1,195 @@
+"""Each mode of polling loses nothing that a poll can see, in a run in which classic pollers lose rows.
+
+A short run by default; `CDC_POLL_CHANGES=500000 CDC_POLL_LATE=30` for the full one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from cdc.prove.bridge import Bridge
+from cdc.prove.observed import Event, await_key, event, messages
+from cdc.prove.waiting import Broken, eventually
+from cdc.testing.servers import KafkaServer
+from tests.databases import Database
+from tests.polling.check import LOST, Truth, Verdict, check
+from tests.polling.load import NEVER, Load
+from tests.polling.naive import Naive
+from tests.polling.tables import ITEMS, LOG
+
+CHANGES = int(os.environ.get("CDC_POLL_CHANGES", "20000"))
+LATE = float(os.environ.get("CDC_POLL_LATE", "5"))
+SECONDS = max(40.0, 8 * LATE)
+"""Changes are spread over so many seconds at least."""
+
+SEED = int(os.environ.get("CDC_POLL_SEED", "1"))
+
+KILLS = 12
+
+VISIBLE_SECONDS = 10.0
+"""A row that was there for so long was there at some poll; where workers are killed, for `VISIBLE_THROUGH_KILLS`."""
+
+VISIBLE_THROUGH_KILLS = 30.0
+
+PATIENCE = max(60.0, CHANGES / 2_000)
+
+CONNECTORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "xmin": ("items_xmin", {"mode": "snapshot_xmin", "deletes": "compare", "compare_every": "5s"}),
+    "tx": (
+        "items_tx",
+        {"mode": "tx_column", "column": "_tx", "deletes": "log", "delete_log": "public.items_tx_deleted"},
+    ),
+    "at": (
+        "items_at",
+        {"mode": "updated_at", "column": "updated_at", "deletes": "compare", "compare_every": "5s"},
+    ),
+    "ids": ("log", {"mode": "incrementing", "column": "id"}),
+}
+"""Connector → its table, and how that is polled."""
+
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture
+def load(database: Database) -> Iterator[Load]:
+    with Load(database.url(), SEED, changes=CHANGES, seconds=SECONDS, late=LATE) as load:
+        load.prepare()
+        yield load
+
+
+@pytest.fixture
+def bridge(prefix: str, kafka: KafkaServer, database: Database, tmp_path: Path) -> Iterator[Bridge]:
+    document = {
+        "name": prefix,
+        "kafka": {"bootstrap_servers": kafka.bootstrap_servers},
+        "databases": {"warehouse": {"url": database.url()}},
+        "topics": {"defaults": {"partitions": 3, "replication_factor": 1}},
+        "connectors": {
+            name: {
+                "type": "sql_poll",
+                "database": "warehouse",
+                "schedule": "500ms",
+                "tables": {f"public.{table}": options},
+            }
+            for name, (table, options) in CONNECTORS.items()
+        },
+    }
+    with Bridge(tmp_path, document) as bridge:
+        yield bridge
+
+
+@pytest.mark.timeout(900 + 3 * SECONDS + CHANGES / 250)
+def test_every_mode_loses_nothing_that_classic_pollers_lose(
+    bridge: Bridge, load: Load, kafka: KafkaServer, prefix: str, database: Database, record_property: Record
+) -> None:
+    bridge.start()
+    with Naive(database.url()) as naive:
+        load.start()
+        load.wait()
+        verdicts = _verdicts(bridge, load, kafka, prefix, VISIBLE_SECONDS)
+        naive.finish()
+    assert bridge.stop() == 0
+    _tell(record_property, "polled", load, verdicts, naive)
+    _judge(load, verdicts, naive)
+
+
+@pytest.mark.timeout(900 + 3 * SECONDS + CHANGES / 250)
+def test_every_mode_loses_nothing_though_its_workers_are_killed(
+    bridge: Bridge, load: Load, kafka: KafkaServer, prefix: str, database: Database, record_property: Record
+) -> None:
+    bridge.start()
+    with Naive(database.url()) as naive:
+        load.start()
+        kills = _kill_at_random(bridge, load)
+        load.wait()
+        verdicts = _verdicts(bridge, load, kafka, prefix, VISIBLE_THROUGH_KILLS)
+        naive.finish()
+    assert bridge.stop() == 0
+    _tell(record_property, f"polled through {kills} kills", load, verdicts, naive)
+    _judge(load, verdicts, naive)
+    assert kills >= 10
+
+
+def _kill_at_random(bridge: Bridge, load: Load) -> int:
+    """Kill connectors while the load runs; returns how many."""
+    rng = Random(SEED)
+    kills = 0
+    while load.running:
+        at = time.monotonic() + SECONDS / KILLS * rng.uniform(0.3, 1.3)
+        with suppress(Broken):
+            eventually(lambda: not load.running, at - time.monotonic(), "the load ends")
+        if workers := sorted(bridge.workers(kind="connector")):
+            os.kill(rng.choice(workers), signal.SIGKILL)
+            kills += 1
+    return kills
+
+
+def _verdicts(
+    bridge: Bridge, load: Load, kafka: KafkaServer, prefix: str, visible_seconds: float
+) -> dict[str, Verdict]:
+    """Judge each topic when a last row of its table is on it, again and again until nothing is left to come."""
+    item, logged = load.mark()
+    verdicts = {}
+    for name, (table, _) in CONNECTORS.items():
+        topic = f"{prefix}.public.{table}"
+        try:
+            await_key(kafka.bootstrap_servers, topic, {"id": logged if table == LOG else item}, PATIENCE)
+        except AssertionError as missing:
+            told = bridge.connector(name)
+            raise AssertionError(f"{missing}; {told}; the end of its log:\n{bridge.log[-3000:]}") from None
+        truth = _truth(load, table, visible_seconds)
+        verdicts[name] = _settled(kafka, topic, truth)
+    return verdicts
+
+
+def _truth(load: Load, table: str, visible_seconds: float) -> Truth:
+    return Truth(
+        rows=load.final_rows(table),
+        inserted=load.inserted_ids(table),
+        visible=load.inserted_ids(table, visible_seconds),
+        deleted=load.deleted_ids(table),
+        never=NEVER if table in ITEMS else None,
+    )
+
+
+def _settled(kafka: KafkaServer, topic: str, truth: Truth) -> Verdict:
+    """Only deletes may come behind the last row; they are waited for."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        verdict = check(_events(kafka, topic), truth)
+        if not any(verdict.faults[kind] for kind in LOST) or time.monotonic() > deadline:
+            return verdict
+        time.sleep(0.5)
+
+
+def _events(kafka: KafkaServer, topic: str) -> Iterator[Event]:
+    return map(event, messages(kafka.bootstrap_servers, [topic]))
+
+
+def _tell(record: Record, what: str, load: Load, verdicts: dict[str, Verdict], naive: Naive) -> None:
+    tally = ", ".join(f"{count:,} {how}" for how, count in sorted(load.record.tally.items()))
+    record(what, f"{load.record.changes:,} changes of each table in transactions: {tally}; up to {LATE:g} s late")
+    for name, verdict in verdicts.items():
+        record(f"{what}: {CONNECTORS[name][1]['mode']}", f"{verdict}")
+    rows, log = load.final_rows("items_at"), load.final_rows(LOG)
+    for how, lost, of in (
+        ("updated_at > last", naive.lost_rows(rows), rows),
+        ("id > last", naive.lost_ids(log), log),
+    ):
+        record(f"{what}: classic {how}", f"{len(lost):,} of {len(of):,} rows lost in {naive.polls:,} polls")
+
+
+def _judge(load: Load, verdicts: dict[str, Verdict], naive: Naive) -> None:
+    assert {name: dict(verdict.faults) for name, verdict in verdicts.items()} == {name: {} for name in CONNECTORS}
+    assert all(verdict.deletes > 0 for name, verdict in verdicts.items() if CONNECTORS[name][0] in ITEMS)
+    assert naive.lost_rows(load.final_rows("items_at")), "no row came late: the run has shown nothing"
+    assert naive.lost_ids(load.final_rows(LOG)), "no number came late: the run has shown nothing"
