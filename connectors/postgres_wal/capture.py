@@ -15,8 +15,9 @@ from cdc.errors import CdcError, ConfigError
 from cdc.failpoints import reach
 from cdc.settings import Settings
 
-from . import catalog, slot
+from . import catalog
 from .ledger import Ledger
+from .publication import check_publication, ensure_publication
 from .settings import PostgresWalSettings
 from .tables import Planner
 
@@ -84,7 +85,7 @@ class Capture:
         Raises: SourceError with the SQL for the owner; SourceUnavailable.
         """
         reach("snapshot.before_publication")
-        self._found = slot.ensure_publication(
+        self._found = ensure_publication(
             self.session, self._publication_name, self.tables, self._subject, create=self._section.create
         )
         reach("snapshot.after_publication")
@@ -118,7 +119,7 @@ class Capture:
             for table in self.tables
             if (published := self._ledger.published(table.full_name)) is not None
         }
-        slot.check_publication(self.session, self._publication_name, publication_oid, expected, self._subject)
+        check_publication(self.session, self._publication_name, publication_oid, expected, self._subject)
 
     def _take_in(self) -> None:
         known = {table.full_name: table.oid for table in self.tables}
@@ -144,7 +145,7 @@ class Capture:
         """Whether a new table can be captured; what is wrong with one is told and stops no other."""
         try:
             self._plan([table])
-            self._found = slot.ensure_publication(
+            self._found = ensure_publication(
                 self.session, self._publication_name, [table], self._subject, create=self._section.create
             )
         except CdcError as error:

@@ -17,8 +17,10 @@ from cdc.plugins import Finding
 from cdc.settings import Settings
 
 from . import catalog, slot
+from .publication import publication_sql
 from .replication import ReplicationConnection
 from .settings import PostgresWalSettings
+from .writers import oldest_writer
 
 FIXED_MINORS = {15: 13, 16: 9, 17: 5}
 """First minor release that decodes correctly around concurrent DDL (PostgreSQL release notes, May 2025)."""
@@ -149,7 +151,7 @@ def _identity(checked: Checked, table: catalog.Table) -> Iterator[Finding]:
 def _publication(checked: Checked) -> Iterator[Finding]:
     name = checked.section.publication or names.publication_name(checked.settings.name, checked.name)
     found = catalog.find_publication(checked.connection, name, checked.subject)
-    statement = slot.publication_sql(name, checked.tables) if checked.tables else ""
+    statement = publication_sql(name, checked.tables) if checked.tables else ""
     if found is not None:
         missing = [t for t in checked.tables if (t.schema, t.name) not in found.tables]
         if not missing:
@@ -173,10 +175,11 @@ def _publication(checked: Checked) -> Iterator[Finding]:
 def _slot(checked: Checked) -> Iterator[Finding]:
     name = _slot_name(checked)
     found = slot.find_slot(checked.connection, name, checked.subject)
-    writer = slot.oldest_writer(checked.connection, checked.subject)
     if found is None:
-        level = "warning" if writer.get("seconds", 0) > LONG_TRANSACTION_SECONDS else "ok"
-        waits = f"; it waits for pid {writer['pid']}, writing for {writer['seconds']} s" if writer else ""
+        writer = oldest_writer(checked.connection, checked.subject)
+        seconds = (writer.seconds or 0.0) if writer else 0.0
+        level = "warning" if seconds > LONG_TRANSACTION_SECONDS else "ok"
+        waits = f"; it waits for {writer.name}, writing for {seconds:.0f} s" if writer else ""
         yield checked.finding(level, "slot", f"{name} will be made at the start{waits}")
         return
     if found.status == "lost":

@@ -23,6 +23,7 @@ from cdc.errors import Gap
 from .catalog import Session, reading
 from .settings import RetainedWalSettings
 from .slot import drop_free_slot
+from .writers import Writer, oldest_writer
 
 INACTIVE_SINCE = 170000
 """pg_replication_slots.inactive_since is there from PostgreSQL 17 on."""
@@ -64,19 +65,6 @@ class Held:
     now: str
     now_bytes: int
     inactive_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """The transaction that has been writing for the longest.
-
-    Args:
-        name: `transaction of pid 4711 (psql)`, or `prepared transaction 'x'`.
-        seconds: how long; None: our role may not see that.
-    """
-
-    name: str
-    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,22 +285,3 @@ def log_running(session: Session, subject: str) -> None:
             session.execute(
                 "SELECT pg_log_standby_snapshot() WHERE has_function_privilege('pg_log_standby_snapshot()', 'EXECUTE')"
             )
-
-
-WRITERS_QUERY = """
-SELECT format('transaction of pid %s%s', pid, ' (' || nullif(application_name, '') || ')'),
-       extract(epoch FROM clock_timestamp() - xact_start)::float8, age(backend_xid) AS age
-FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
-UNION ALL
-SELECT format('prepared transaction %L', gid),
-       extract(epoch FROM clock_timestamp() - prepared)::float8, age(transaction)
-FROM pg_prepared_xacts
-ORDER BY age DESC LIMIT 1
-"""
-
-
-def oldest_writer(session: Session, subject: str) -> Writer | None:
-    """Whose writing transaction is the oldest; None: nobody writes."""
-    with reading(subject):
-        row = session.execute(WRITERS_QUERY).fetchone()
-    return None if row is None else Writer(row[0], row[1])

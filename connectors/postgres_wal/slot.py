@@ -1,4 +1,4 @@
-"""Lock, slot and publication: made where allowed, checked at every start. Touches the database.
+"""The slot, and the server it is on: made, checked at every start. Touches the database.
 
 Source: https://www.postgresql.org/docs/current/logicaldecoding.html and
 https://www.postgresql.org/docs/current/view-pg-replication-slots.html
@@ -7,10 +7,9 @@ https://www.postgresql.org/docs/current/view-pg-replication-slots.html
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import psycopg
 import structlog
@@ -18,10 +17,11 @@ from psycopg import sql
 
 from cdc.errors import CdcError, Gap, Refused, SourceError, SourceUnavailable
 
-from .catalog import OLDEST_SERVER, Publication, Session, Table, find_publication, reading
+from .catalog import OLDEST_SERVER, Session, reading
 from .pgoutput import lsn_text, parse_lsn
 from .position import WalPosition
 from .replication import ReplicationConnection, ReplicationError
+from .writers import oldest_writer
 
 FAILOVER_SINCE = 170000
 
@@ -46,7 +46,6 @@ class Slot:
     status: str | None
     retained_bytes: int | None
     safe_bytes: int | None
-    failover: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +67,19 @@ SLOT_QUERY = """
 SELECT plugin, database, active_pid, confirmed_flush_lsn::text, wal_status,
        pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_lsn() END,
                        restart_lsn)::bigint,
-       safe_wal_size::bigint, {failover}
+       safe_wal_size::bigint
 FROM pg_replication_slots WHERE slot_name = %s
 """
 
 
 def find_slot(connection: Session, name: str, subject: str) -> Slot | None:
     """The slot of that name, or None."""
-    failover = sql.SQL("failover" if connection.info.server_version >= FAILOVER_SINCE else "false")
     with reading(subject):
-        row = connection.execute(sql.SQL(SLOT_QUERY).format(failover=failover), [name]).fetchone()
+        row = connection.execute(SLOT_QUERY, [name]).fetchone()
     if row is None:
         return None
-    plugin, database, pid, confirmed, status, retained, safe, fails_over = row
-    lsn = None if confirmed is None else parse_lsn(confirmed)
-    return Slot(plugin, database, pid, lsn, status, retained, safe, fails_over)
+    plugin, database, pid, confirmed, status, retained, safe = row
+    return Slot(plugin, database, pid, None if confirmed is None else parse_lsn(confirmed), status, retained, safe)
 
 
 def create_slot(
@@ -112,7 +109,11 @@ def create_slot(
         if not told and time.monotonic() - began > WAITING_SECONDS:
             told = True
             writer = oldest_writer(catalog, subject)
-            structlog.get_logger().warning(f"{subject}: slot {name} waits for running transactions", **writer)
+            structlog.get_logger().warning(
+                f"{subject}: slot {name} waits for running transactions",
+                oldest=writer.name if writer else None,
+                seconds=writer.seconds if writer else None,
+            )
 
     options = ["SNAPSHOT 'export'"]
     if catalog.info.server_version >= FAILOVER_SINCE and not temporary:
@@ -232,104 +233,6 @@ def check_timeline(connection: ReplicationConnection, system: System, stored: Wa
     raise Gap(f"{subject}: {came}", lasting=False)
 
 
-def publication_sql(name: str, tables: Sequence[Table]) -> str:
-    """The statement that makes the publication; for us, or to show to the tables' owner."""
-    listed = ", ".join(table.identifier.as_string() for table in tables)
-    return (
-        f"CREATE PUBLICATION {sql.Identifier(name).as_string()} FOR TABLE {listed} "
-        "WITH (publish_via_partition_root = true)"
-    )
-
-
-def ensure_publication(
-    connection: Session,
-    name: str,
-    tables: Sequence[Table],
-    subject: str,
-    *,
-    create: bool,
-) -> Publication:
-    """Make the publication, or add the tables and operations that it lacks, where that is allowed.
-
-    Raises: SourceError with the exact SQL for the owner.
-    """
-    publication = find_publication(connection, name, subject)
-    if publication is None:
-        _change(connection, publication_sql(name, tables), subject, create)
-    else:
-        lacking = [table for table in tables if (table.schema, table.name) not in publication.tables]
-        if lacking:
-            listed = ", ".join(table.identifier.as_string() for table in lacking)
-            quoted = sql.Identifier(name).as_string()
-            _change(connection, f"ALTER PUBLICATION {quoted} ADD TABLE {listed}", subject, create)
-    publication = _found(connection, name, subject)
-    if _wrong_form(publication):
-        quoted = sql.Identifier(name).as_string()
-        options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
-        _change(connection, f"ALTER PUBLICATION {quoted} SET ({options})", subject, create)
-        publication = _found(connection, name, subject)
-    return publication
-
-
-def _found(connection: Session, name: str, subject: str) -> Publication:
-    publication = find_publication(connection, name, subject)
-    if publication is None:
-        raise SourceError(f"{subject}: publication {name} is gone again")
-    return publication
-
-
-def _wrong_form(publication: Publication) -> str | None:
-    unpublished = {"insert", "update", "delete", "truncate"} - publication.operations
-    if unpublished:
-        return f"does not publish {', '.join(sorted(unpublished))}"
-    return None if publication.via_root else "does not publish through partition roots"
-
-
-def check_publication(
-    connection: Session, name: str, oid: int, expected: Mapping[tuple[str, str], str], subject: str
-) -> None:
-    """The publication must be as it was streamed from, for every table that was captured.
-
-    On PostgreSQL 18 changes of a dropped publication are skipped silently.
-
-    Args:
-        expected: (schema, table) → its fingerprint when it was captured.
-    Raises: Gap.
-    """
-    since = "changes since then may not have been sent"
-    publication = find_publication(connection, name, subject)
-    if publication is None:
-        raise Gap(f"{subject}: publication {name} was dropped; {since}")
-    if publication.oid != oid:
-        raise Gap(f"{subject}: publication {name} was dropped and made again; {since}")
-    wrong = _wrong_form(publication)
-    if wrong:
-        raise Gap(f"{subject}: publication {name} {wrong} any more; {since}")
-    removed = [".".join(table) for table in sorted(expected.keys() - publication.tables.keys())]
-    if removed:
-        raise Gap(f"{subject}: publication {name} no longer has {', '.join(removed)}; {since}")
-    changed = sorted(".".join(table) for table, before in expected.items() if publication.tables[table] != before)
-    if changed:
-        what = "was out of it, made again, or has another row filter or column list"
-        raise Gap(f"{subject}: publication {name}: {', '.join(changed)} {what}; {since}")
-
-
-def _change(connection: Session, statement: str, subject: str, allowed: bool) -> None:
-    if not allowed:
-        raise SourceError(f"{subject}: the publication is not as needed", hint=f"the owner runs: {statement};")
-    try:
-        connection.execute(statement.encode())
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise SourceError(
-            f"{subject}: may not change the publication: {error.diag.message_primary}",
-            hint=f"the tables' owner runs: {statement};",
-        ) from error
-    except psycopg.errors.QueryCanceled as error:
-        raise SourceUnavailable(f"{subject}: other sessions hold the tables; tried again: {statement}") from error
-    except psycopg.Error as error:
-        raise SourceError(f"{subject}: {error.diag.message_primary}", hint=f"statement: {statement};") from error
-
-
 def lost(error: ReplicationError, slot: str, stored: WalPosition, subject: str) -> CdcError:
     """What a refused START_REPLICATION means."""
     if error.sqlstate == OBJECT_IN_USE:
@@ -379,17 +282,3 @@ def check_server(connection: Session, subject: str) -> None:
             f"{subject}: wal_level is {level}, it must be logical",
             hint="ALTER SYSTEM SET wal_level = 'logical'; then restart the server",
         )
-
-
-OLDEST_WRITER_QUERY = """
-SELECT pid, extract(epoch FROM now() - xact_start)::int, coalesce(application_name, '')
-FROM pg_stat_activity
-WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() ORDER BY xact_start LIMIT 1
-"""
-
-
-def oldest_writer(connection: Session, subject: str) -> dict[str, Any]:
-    """Who has been writing for the longest: pid, seconds, application; empty if nobody is seen."""
-    with reading(subject):
-        row = connection.execute(OLDEST_WRITER_QUERY).fetchone()
-    return {} if row is None else {"pid": row[0], "seconds": row[1], "application": row[2]}

@@ -19,7 +19,8 @@ from cdc.testing.databases import Database, fresh_database
 from cdc.testing.servers import KafkaServer, PostgresServer
 from connectors.postgres_wal import retention
 from connectors.postgres_wal.catalog import connect
-from connectors.postgres_wal.retention import find, oldest_writer
+from connectors.postgres_wal.retention import find
+from connectors.postgres_wal.writers import oldest_writer
 
 MIB = 1024 * 1024
 

@@ -14,7 +14,7 @@ from connectors.postgres_wal.slot import Slot, check_slot
 STORED = WalPosition(
     Origin("7000", 1, "slot", "publication", 16), 0x1_0000_0100, 7, whole=False, end_lsn=0x1_0000_0050, last_commit=9
 )
-SLOT = Slot("pgoutput", "warehouse", None, STORED.end_lsn, "reserved", 0, None, False)
+SLOT = Slot("pgoutput", "warehouse", None, STORED.end_lsn, "reserved", 0, None)
 
 
 def test_a_stored_position_is_read_as_it_was_written() -> None:
