@@ -82,7 +82,8 @@ class Connector(Protocol):
 
         state (`waiting`, `starting`, `snapshotting` or `streaming`), position, lag_seconds,
         lag_bytes, rate (events/s), events, retained_wal_bytes, snapshot (None or rows, total,
-        percent, rate, seconds_left), and what else the connector likes to tell.
+        percent, rate, seconds_left), waited (whether `lock` had to wait for another copy), and what else
+        the connector likes to tell.
         """
         ...
 

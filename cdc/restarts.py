@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RIVAL_SECONDS = 60.0
-"""Fenced twice within this time is a second copy, not a transaction that timed out."""
+"""Fenced twice within this time is a second copy that minds no lock, not a transaction that timed out."""
 
 SAME_INTERNAL_ERROR_LIMIT = 5
 """So often in a row the same internal error may happen before the worker stays down."""
@@ -63,14 +63,19 @@ class Restarts:
         self._fenced_at: float | None = None
         self._same_error = ("", 0)
 
-    def after(self, end: Ending, now: float, well_since: float | None) -> tuple[Ending, float | None]:
+    def after(
+        self, end: Ending, now: float, well_since: float | None, *, waited: bool = False
+    ) -> tuple[Ending, float | None]:
         """What becomes of the worker, and the seconds to wait (None: it stays down).
 
         Args:
             end: how it ended.
             now: monotonic seconds.
             well_since: when its last run was first well, monotonic seconds, or None.
+            waited: whether its last run had to wait for another copy: they know of each other then.
         """
+        if waited:
+            self._fenced_at = None
         if end.state != "retrying":
             return end, None
         if well_since is not None and now - well_since >= self._pauses.well:

@@ -317,7 +317,7 @@ class Supervisor:
     def _settle(self, worker: Supervised, end: Ending) -> None:
         """It has ended: stay down, or start again after a pause."""
         now = time.monotonic()
-        verdict, pause = worker.restarts.after(end, now, worker.well_since)
+        verdict, pause = worker.restarts.after(end, now, worker.well_since, waited=bool(worker.report.get("waited")))
         worker.move(verdict.state, verdict.error)
         told = {"error": (verdict.error or {}).get("message"), "hint": (verdict.error or {}).get("hint")}
         label = {**worker.task.label(), **{name: text for name, text in told.items() if text}}

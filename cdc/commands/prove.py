@@ -43,6 +43,9 @@ def prove(
     report: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the table as Markdown, and as JSON beside it.")
     ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Keep what the report has of other faults: many hours may be done in parts.")
+    ] = False,
     keep: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Keep the bridge's logs here where a promise was broken.")
     ] = None,
@@ -51,7 +54,7 @@ def prove(
     """Let everything that may fail fail, and count what was lost; exit 0 when every promise held, else 1."""
     from cdc.prove.campaign import Campaign, run  # its servers are an extra, and not everybody has it
     from cdc.prove.faults import ALL
-    from cdc.prove.report import document, page, show
+    from cdc.prove.report import document, page, read, show
     from cdc.prove.servers import Servers
     from cdc.testing.process import ServerError
 
@@ -71,8 +74,14 @@ def prove(
     show(result, console)
     if report is not None:
         report.parent.mkdir(parents=True, exist_ok=True)
+        written = report.with_suffix(".json")
+        if add and written.exists():
+            try:
+                result = result.added_to(read(orjson.loads(written.read_bytes()), ALL), ALL)
+            except ValueError as error:
+                raise CdcError(f"{written} cannot be added to: {error}") from None
         report.write_text(page(result, report.read_text() if report.exists() else ""))
-        report.with_suffix(".json").write_bytes(orjson.dumps(document(result), option=orjson.OPT_INDENT_2))
+        written.write_bytes(orjson.dumps(document(result), option=orjson.OPT_INDENT_2))
     raise typer.Exit(130 if result.interrupted else 0 if result.held else 1)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from cdc.prove.fault import Fault
 from cdc.prove.prover import Result, prove, sorted_out
-from cdc.prove.report import Report
+from cdc.prove.report import Report, Run
 from cdc.prove.servers import Servers
 from cdc.prove.stage import Extent
 
@@ -76,9 +76,9 @@ def run(campaign: Campaign, servers: Servers, console: Console) -> Report:
                 say(f"{head}: {in_short(result)}", True)
         except KeyboardInterrupt:
             interrupted = True
-    return Report(
-        campaign.command, servers.words(), began, time.monotonic() - clock, results, left_out, interrupted=interrupted
-    )
+    names = tuple(result.fault.name for result in results)
+    played = Run(campaign.command, servers.words(), began, time.monotonic() - clock, names)
+    return Report([played], results, left_out, interrupted=interrupted)
 
 
 def in_short(result: Result) -> str:

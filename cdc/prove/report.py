@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from cdc.prove.fault import Fault
 from cdc.prove.prover import LeftOut, Result
 
 COLUMNS = (
@@ -23,26 +24,53 @@ _NOTES_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """All results, and how they came about.
+class Run:
+    """One run of the command.
 
     Args:
-        command: that repeats them.
-        servers: what they were shown on.
+        command: that repeats it.
+        servers: what was shown on.
         began: when.
         seconds: how long it took.
-        results: of the faults that struck.
-        left_out: the others.
-        interrupted: whether it was ended early.
+        faults: names of those whose results it gave.
     """
 
     command: str
     servers: str
     began: datetime
     seconds: float
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All results, and how they came about.
+
+    Args:
+        runs: that gave them; more than one where a report was added to.
+        results: of the faults that struck.
+        left_out: the others.
+        interrupted: whether the last run was ended early.
+    """
+
+    runs: Sequence[Run]
     results: Sequence[Result]
     left_out: Sequence[LeftOut]
     interrupted: bool = False
+
+    def added_to(self, before: Report, faults: Sequence[Fault]) -> Report:
+        """With what an earlier report has of other faults, in the faults' own order."""
+        own = {result.fault.name for result in self.results}
+        kept = [result for result in before.results if result.fault.name not in own]
+        place = {fault.name: number for number, fault in enumerate(faults)}
+        names = {result.fault.name for result in kept}
+        runs = [replace(run, faults=tuple(name for name in run.faults if name in names)) for run in before.runs]
+        return Report(
+            [*(run for run in runs if run.faults), *self.runs],
+            sorted([*kept, *self.results], key=lambda result: place[result.fault.name]),
+            [one for one in self.left_out if one.fault.name not in names],
+            interrupted=self.interrupted,
+        )
 
     @property
     def held(self) -> bool:
@@ -56,7 +84,8 @@ class Report:
         broken = not all(result.held for result in self.results)
         end = "PROMISES WERE BROKEN" if broken else "every promise held" if self.held else "nothing is proven"
         end += " (interrupted)" if self.interrupted else ""
-        return f"{len(self.results)} faults, {rounds:,} rounds, {events:,} events, {self.seconds / 60:.0f} min: {end}"
+        minutes = sum(run.seconds for run in self.runs) / 60
+        return f"{len(self.results)} faults, {rounds:,} rounds, {events:,} events, {minutes:.0f} min: {end}"
 
 
 def cells(result: Result) -> list[str]:
@@ -123,8 +152,10 @@ def page(report: Report, there: str) -> str:
 
 def markdown(report: Report) -> str:
     """It as a part of a page."""
-    lines = [f"    {report.command}", ""]
-    lines += [f"{report.began.astimezone(UTC):%Y-%m-%d}, on {report.servers}. {_capital(report.sentence)}.", ""]
+    lines = [f"    {run.command}" for run in report.runs]
+    days = sorted({f"{run.began.astimezone(UTC):%Y-%m-%d}" for run in report.runs})
+    servers = "; ".join(dict.fromkeys(run.servers for run in report.runs))
+    lines += ["", f"{', '.join(days)}, on {servers}. {_capital(report.sentence)}.", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|---|" + "--:|" * (len(COLUMNS) - 1)]
     lines += [f"| {' | '.join(cells(result))} |" for result in report.results]
     lines += [f"| {' | '.join(f'**{cell}**' if cell else '' for cell in total(report.results))} |", ""]
@@ -143,13 +174,19 @@ def _capital(sentence: str) -> str:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """It for programs."""
+    """It for programs, and for `read`."""
     return {
-        "command": report.command,
-        "servers": report.servers,
-        "began": report.began.astimezone(UTC).isoformat(timespec="seconds"),
-        "seconds": round(report.seconds, 1),
         "held": report.held,
+        "runs": [
+            {
+                "command": run.command,
+                "servers": run.servers,
+                "began": run.began.astimezone(UTC).isoformat(timespec="seconds"),
+                "seconds": round(run.seconds, 1),
+                "faults": run.faults,
+            }
+            for run in report.runs
+        ],
         "faults": [
             {
                 "name": result.fault.name,
@@ -157,7 +194,7 @@ def document(report: Report) -> dict[str, Any]:
                 "held": result.held,
                 "rounds": result.rounds,
                 "events": result.events,
-                **result.counts,
+                "counts": result.counts,
                 "different": result.different,
                 "recovered_seconds": [round(seconds, 2) for seconds in result.recovered],
                 "broken": result.broken,
@@ -168,3 +205,40 @@ def document(report: Report) -> dict[str, Any]:
         ],
         "left_out": [{"name": one.fault.name, "says": one.fault.says, "why": one.why} for one in report.left_out],
     }
+
+
+def read(document: Mapping[str, Any], faults: Sequence[Fault]) -> Report:
+    """What `document` wrote, but for faults that are no more.
+
+    Raises: ValueError: it is none.
+    """
+    known = {fault.name: fault for fault in faults}
+    try:
+        runs = [
+            Run(
+                run["command"],
+                run["servers"],
+                datetime.fromisoformat(run["began"]),
+                run["seconds"],
+                tuple(run["faults"]),
+            )
+            for run in document["runs"]
+        ]
+        results = [
+            Result(
+                known[one["name"]],
+                one["rounds"],
+                one["events"],
+                one["counts"],
+                one["different"],
+                one["recovered_seconds"],
+                one["broken"],
+                one["notes"],
+                one["seconds"],
+            )
+            for one in document["faults"]
+            if one["name"] in known
+        ]
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a report of this release") from error
+    return Report(runs, results, [])

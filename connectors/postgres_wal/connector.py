@@ -97,7 +97,7 @@ class PostgresWalConnector:
             while connection.execute(f"SELECT pg_try_advisory_lock({key})") != [("t",)]:
                 if not told:
                     self._log.info("waiting: another copy of this connector holds the source's lock")
-                    told = True
+                    told = self._status["waited"] = True
                 connection.wait(LOCK_SECONDS, readable=False)
                 self._check_stop()
             self._state = "starting"

@@ -62,7 +62,7 @@ class SqlPollConnector:
         self._log = structlog.get_logger().bind(connector=name)
         self._stop = threading.Event()
         self._awake = threading.Event()
-        self._lost = False
+        self._lost = self._waited = False
         self._asked: set[str] = set()
         self._state = "starting"
         self._marks = Marks()
@@ -86,7 +86,13 @@ class SqlPollConnector:
             self._lost = True
             self._awake.set()
 
-        with self._source.lock(self._wait, lost):
+        def wait(seconds: float) -> None:
+            if not self._waited:
+                self._log.info("waiting: another copy of this connector holds the source's lock")
+                self._waited = True
+            self._wait(seconds)
+
+        with self._source.lock(wait, lost):
             self._state = "starting"
             reach("stream.after_lock")
             yield
@@ -148,6 +154,7 @@ class SqlPollConnector:
             "events": self._events,
             "snapshot": {"tables": len(self._tables), "tables_done": len(self._tables) - len(first)} if first else None,
             "healing": bool(marks.healing),
+            "waited": self._waited,
             "next_poll": self._next.isoformat(timespec="seconds") if self._next is not None else None,
             "put_off": self._problem,
             "tables": {name: _words(poll) for name, poll in list(self._tables.items())},

@@ -24,7 +24,7 @@ from tests.databases import Database
 from tests.polling.check import LOST, Truth, Verdict, check
 from tests.polling.load import NEVER, Load
 from tests.polling.naive import Naive
-from tests.polling.tables import ITEMS, LOG
+from tests.polling.tables import ALONE, ITEMS, LOG
 
 CHANGES = int(os.environ.get("CDC_POLL_CHANGES", "20000"))
 LATE = float(os.environ.get("CDC_POLL_LATE", "5"))
@@ -42,19 +42,19 @@ VISIBLE_THROUGH_KILLS = 30.0
 
 PATIENCE = max(60.0, CHANGES / 2_000)
 
-CONNECTORS: dict[str, tuple[str, dict[str, Any]]] = {
-    "xmin": ("items_xmin", {"mode": "snapshot_xmin", "deletes": "compare", "compare_every": "5s"}),
-    "tx": (
-        "items_tx",
-        {"mode": "tx_column", "column": "_tx", "deletes": "log", "delete_log": "public.items_tx_deleted"},
-    ),
-    "at": (
-        "items_at",
-        {"mode": "updated_at", "column": "updated_at", "deletes": "compare", "compare_every": "5s"},
-    ),
-    "ids": ("log", {"mode": "incrementing", "column": "id"}),
+AT = {"mode": "updated_at", "column": "updated_at"}
+
+COMPARE = {"deletes": "compare", "compare_every": "5s"}
+
+CONNECTORS: dict[str, dict[str, dict[str, Any]]] = {
+    "xmin": {"items_xmin": {"mode": "snapshot_xmin", **COMPARE}, "items_xmin_alone": {"mode": "snapshot_xmin"}},
+    "tx": {
+        "items_tx": {"mode": "tx_column", "column": "_tx", "deletes": "log", "delete_log": "public.items_tx_deleted"}
+    },
+    "at": {"items_at": {**AT, **COMPARE}, "items_at_alone": AT},
+    "ids": {LOG: {"mode": "incrementing", "column": "id"}},
 }
-"""Connector → its table, and how that is polled."""
+"""Connector → its tables, and how they are polled."""
 
 Record = Callable[[str, object], None]
 
@@ -78,9 +78,9 @@ def bridge(prefix: str, kafka: KafkaServer, database: Database, tmp_path: Path) 
                 "type": "sql_poll",
                 "database": "warehouse",
                 "schedule": "500ms",
-                "tables": {f"public.{table}": options},
+                "tables": {f"public.{table}": options for table, options in tables.items()},
             }
-            for name, (table, options) in CONNECTORS.items()
+            for name, tables in CONNECTORS.items()
         },
     }
     with Bridge(tmp_path, document) as bridge:
@@ -139,15 +139,14 @@ def _verdicts(
     """Judge each topic when a last row of its table is on it, again and again until nothing is left to come."""
     item, logged = load.mark()
     verdicts = {}
-    for name, (table, _) in CONNECTORS.items():
+    for name, table in ((name, table) for name, tables in CONNECTORS.items() for table in tables):
         topic = f"{prefix}.public.{table}"
         try:
             await_key(kafka.bootstrap_servers, topic, {"id": logged if table == LOG else item}, PATIENCE)
         except AssertionError as missing:
             told = bridge.connector(name)
             raise AssertionError(f"{missing}; {told}; the end of its log:\n{bridge.log[-3000:]}") from None
-        truth = _truth(load, table, visible_seconds)
-        verdicts[name] = _settled(kafka, topic, truth)
+        verdicts[table] = _settled(kafka, topic, _truth(load, table, visible_seconds))
     return verdicts
 
 
@@ -157,6 +156,7 @@ def _truth(load: Load, table: str, visible_seconds: float) -> Truth:
         inserted=load.inserted_ids(table),
         visible=load.inserted_ids(table, visible_seconds),
         deleted=load.deleted_ids(table),
+        deletes=table not in ALONE,
         never=NEVER if table in ITEMS else None,
     )
 
@@ -178,8 +178,10 @@ def _events(kafka: KafkaServer, topic: str) -> Iterator[Event]:
 def _tell(record: Record, what: str, load: Load, verdicts: dict[str, Verdict], naive: Naive) -> None:
     tally = ", ".join(f"{count:,} {how}" for how, count in sorted(load.record.tally.items()))
     record(what, f"{load.record.changes:,} changes of each table in transactions: {tally}; up to {LATE:g} s late")
-    for name, verdict in verdicts.items():
-        record(f"{what}: {CONNECTORS[name][1]['mode']}", f"{verdict}")
+    for tables in CONNECTORS.values():
+        for table, options in tables.items():
+            how = f"{options['mode']}, deletes: {options.get('deletes', 'none')}"
+            record(f"{what}: {how}", verdicts[table])
     rows, log = load.final_rows("items_at"), load.final_rows(LOG)
     for how, lost, of in (
         ("updated_at > last", naive.lost_rows(rows), rows),
@@ -189,7 +191,7 @@ def _tell(record: Record, what: str, load: Load, verdicts: dict[str, Verdict], n
 
 
 def _judge(load: Load, verdicts: dict[str, Verdict], naive: Naive) -> None:
-    assert {name: dict(verdict.faults) for name, verdict in verdicts.items()} == {name: {} for name in CONNECTORS}
-    assert all(verdict.deletes > 0 for name, verdict in verdicts.items() if CONNECTORS[name][0] in ITEMS)
+    assert {table: dict(verdict.faults) for table, verdict in verdicts.items()} == {table: {} for table in verdicts}
+    assert all(verdict.deletes > 0 for table, verdict in verdicts.items() if table not in (LOG, *ALONE))
     assert naive.lost_rows(load.final_rows("items_at")), "no row came late: the run has shown nothing"
     assert naive.lost_ids(load.final_rows(LOG)), "no number came late: the run has shown nothing"

@@ -129,6 +129,15 @@ def test_what_was_there_too_briefly_may_come_or_not() -> None:
     assert check(came, TRUTH).faults == {}
 
 
+def test_rows_may_stay_where_deletes_are_not_captured_and_none_may_come() -> None:
+    kept = replace(TRUTH, deletes=False)
+    assert check([event("c", 3, row(3, 30), 1), *right()[-2:]], kept).faults.keys() == {"unseen", "misnamed"}
+    rows = [one for one in right() if one.value is not None and one.op != "d"]
+    rows[-1] = event("u", 4, row(4, 41, None), 5)
+    assert check(rows, kept).faults == {}
+    assert check(right(), kept).faults == {"deleted": 3}
+
+
 def test_a_record_knows_only_what_can_be_seen_from_outside() -> None:
     written = Written([("insert", 1), ("delete", 1), ("insert", 2), ("update", 2), ("update", 3), ("delete", 3)])
     written.effects += [("delete", 4), ("insert", 4)]

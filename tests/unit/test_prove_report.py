@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
+import orjson
 import pytest
 from rich.console import Console
 
@@ -14,7 +16,7 @@ from cdc.errors import ConfigError
 from cdc.prove.fault import Fault
 from cdc.prove.faults import ALL
 from cdc.prove.prover import LeftOut, Result
-from cdc.prove.report import COLUMNS, Report, cells, document, markdown, page, show
+from cdc.prove.report import COLUMNS, Report, Run, cells, document, markdown, page, read, show
 from cdc.prove.stage import Stage
 
 
@@ -29,7 +31,8 @@ BAD = Result(CUT, 1, 10, {"lost": 2, "torn": 1}, different=4, broken=["the sink 
 
 def report(*results: Result) -> Report:
     left_out = [LeftOut(Fault("moved", "a clock is moved", strike), "no C compiler here")]
-    return Report("cdc prove --seed 1", "PostgreSQL 18.6", datetime(2026, 1, 2, tzinfo=UTC), 90.0, results, left_out)
+    run = Run("cdc prove --seed 1", "PostgreSQL 18.6", datetime(2026, 1, 2, tzinfo=UTC), 90.0, ("cut",))
+    return Report([run], results, left_out)
 
 
 def shown(of: Report) -> str:
@@ -84,7 +87,7 @@ def test_the_terminal_and_the_document_say_the_same() -> None:
     programs = document(report(GOOD, BAD))
     assert programs["held"] is False
     assert [fault["held"] for fault in programs["faults"]] == [True, False]
-    assert programs["faults"][1]["lost"] == 2
+    assert programs["faults"][1]["counts"]["lost"] == 2
     assert programs["left_out"][0]["why"] == "no C compiler here"
 
 
@@ -109,3 +112,21 @@ def test_faults_are_chosen_by_name_and_pattern_in_their_own_order() -> None:
     with pytest.raises(ConfigError, match="conector-killed") as refused:
         choose(ALL, "conector-killed")
     assert "did you mean connector-killed?" in str(refused.value)
+
+
+def test_a_report_that_is_added_to_keeps_the_other_faults_and_both_commands() -> None:
+    first, other = ALL[0], ALL[1]
+    run = Run("cdc prove", "Kafka", datetime(2026, 1, 1, tzinfo=UTC), 60.0, (first.name, other.name))
+    before = Report([run], [Result(first, 2, 20, broken=["it stayed down"]), Result(other, 3, 30)], [])
+    again = replace(run, command="cdc prove --faults one", faults=(first.name,))
+    read_back = read(orjson.loads(orjson.dumps(document(before))), ALL)
+    added = Report([again], [Result(first, 5, 50, {"lost": 0})], []).added_to(read_back, ALL)
+    assert [(result.fault, result.rounds) for result in added.results] == [(first, 5), (other, 3)]
+    assert [run.faults for run in added.runs] == [(other.name,), (first.name,)]
+    assert added.held
+    assert "    cdc prove\n    cdc prove --faults one\n" in markdown(added)
+
+
+def test_what_is_no_report_is_not_added_to() -> None:
+    with pytest.raises(ValueError, match="not a report"):
+        read({"command": "cdc prove"}, ALL)

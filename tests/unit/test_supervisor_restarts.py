@@ -48,6 +48,13 @@ def test_one_fence_is_a_timeout_and_two_far_apart_too() -> None:
     assert (verdict.state, pause) == ("failed", None)
 
 
+def test_who_waited_for_another_copy_is_no_rival_of_it() -> None:
+    restarts = Restarts(PAUSES, middle)
+    for now in range(0, 50, 10):
+        assert restarts.after(retrying("Fenced"), now, None, waited=True)[0].state == "retrying"
+    assert restarts.after(retrying("Fenced"), 55, None)[0].state == "failed"
+
+
 @pytest.mark.parametrize("state", ["gap", "failed", "stopped"])
 def test_what_ended_for_good_is_not_started_again(state: str) -> None:
     end = Ending(state, {"type": "X", "message": "m"})

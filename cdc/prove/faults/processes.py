@@ -89,7 +89,7 @@ def start_two(stage: Stage, rng: Random) -> None:
     for copy in stage.copies:
         if copy.running:
             copy.kill()
-    one = stage.bridge
+    one = stage.copies[0]
     two = stage.copies[1] if len(stage.copies) > 1 else stage.another()
     one.start()
     two.start()
