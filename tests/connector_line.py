@@ -86,9 +86,9 @@ class Line:
         """Run the connector until it is cut off, or ends by itself."""
         settings = self.settings(tables, **section)
         with suppress(Cut):
-            run_connector(self._made(settings), CutPublisher(settings, "w", cut))
+            run_connector(self.made(settings), CutPublisher(settings, "w", cut))
 
-    def _made(self, settings: Settings) -> Connector:
+    def made(self, settings: Settings) -> Connector:
         self.connector = connector_plugins()[settings.connectors["w"].type].create(
             settings, "w", settings.connectors["w"]
         )
@@ -100,7 +100,7 @@ class Line:
     ) -> Iterator[Callable[[Callable[[], bool]], None]]:
         """Run the connector; the yielded function waits for a fact, and raises what the connector ended with."""
         settings = self.settings(tables, **section)
-        connector = self._made(settings)
+        connector = self.made(settings)
         ended: list[BaseException | None] = []
 
         def run() -> None:

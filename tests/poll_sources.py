@@ -13,6 +13,7 @@ import psycopg
 import sqlalchemy as sa
 
 from cdc import databases
+from cdc.errors import CdcError, ConfigError, Problem
 from cdc.schemas import Column
 from cdc.settings import DatabaseSettings, KafkaSettings, Settings
 from connectors.sql_poll.generic import Described, GenericRows, reading
@@ -56,11 +57,21 @@ class Source:
     ) -> list[tuple[Polled, tuple[Described, ...], GenericRows]]:
         options: dict[str, Any] = {"database": "x", "tables": tables, "decimal": decimal, "mask_key": KEY.decode()}
         section = SqlPollSettings.model_validate(options)
+        problems: list[Problem] = []
+
+        def refuse(_: str, error: CdcError) -> None:
+            if not isinstance(error, ConfigError):
+                raise error
+            problems.extend(error.problems)
+
         with self.connect() as connection:
-            return [
+            found = [
                 (polled, described, GenericRows(polled, described, self.kind, decimal=decimal, mask_key=KEY))
-                for polled, described in reflect(connection, SETTINGS, "poll", section)
+                for polled, described in reflect(connection, SETTINGS, "poll", section, refuse)
             ]
+        if problems:
+            raise ConfigError(problems)
+        return found
 
     def rows(self, table: str, decimal: str = "string", **options: Any) -> list[dict[str, Any]]:
         ((polled, _, rows),) = self.found({f"{self.schema}.{table}": options}, decimal)

@@ -47,11 +47,13 @@ def tx_column_sql(polled: Polled, column: str) -> str:
     """What the owner runs for mode `tx_column`."""
     return _sql(
         """
+        BEGIN;
         ALTER TABLE {table} ADD COLUMN {column} xid8;
         CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS
           $$BEGIN NEW.{column} := pg_current_xact_id(); RETURN NEW; END$$;
         CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}();
-        CREATE INDEX ON {table} ({column}, {key})
+        CREATE INDEX ON {table} ({column}, {key});
+        COMMIT
         """,
         table=sql.Identifier(polled.schema, polled.table),
         column=sql.Identifier(column),

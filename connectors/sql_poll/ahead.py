@@ -19,11 +19,12 @@ class _End:
         self.error = error
 
 
-def ahead(make: Callable[[], Iterator[T]]) -> Iterator[T]:
+def ahead(make: Callable[[], Iterator[T]], stop: Callable[[], None]) -> Iterator[T]:
     """The items of `make()`, which runs in a thread; what it raises is raised here.
 
     Args:
         make: the generator; it is closed, in its thread, when this one is.
+        stop: lets it end soon, whatever it waits for; called when this one is closed.
     """
     queue: Queue[T | _End] = Queue(1)
     closed = threading.Event()
@@ -67,4 +68,5 @@ def ahead(make: Callable[[], Iterator[T]]) -> Iterator[T]:
                 return
     finally:
         closed.set()
+        stop()
         thread.join()

@@ -25,13 +25,14 @@ def check(settings: Settings, name: str, section: SqlPollSettings) -> Iterator[F
             wrong: list[tuple[str, CdcError]] = []
             found = source.find(connection, lambda table, error: wrong.append((table, error)))
             for table, error in wrong:
-                yield Finding("error", f"{subject}: {table}", error.message, error.hint)
+                if isinstance(error, ConfigError):
+                    for problem in error.problems:
+                        yield Finding("error", f"{subject}: {problem.path}", problem.message, problem.suggestion)
+                else:
+                    yield Finding("error", f"{subject}: {table}", error.message, error.hint)
             yield Finding("ok", subject, f"polls {len(found)} tables and queries, {section.schedule}")
             for one in found:
                 yield from _table(source, connection, subject, one)
-    except ConfigError as error:
-        for problem in error.problems:
-            yield Finding("error", f"{subject}: {problem.path}", problem.message, problem.suggestion)
     except CdcError as error:
         yield Finding("error", subject, error.message, error.hint)
 

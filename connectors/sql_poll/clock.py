@@ -28,7 +28,7 @@ class Look:
     Args:
         now: the source's time.
         oldest: when the oldest transaction began that was open, or `now`.
-        prepared: whether one is prepared: nobody tells when that began.
+        prepared: whether one is prepared, or hidden (`track_activities`): nobody tells when that began.
         ahead: whether one began later than now: the clock was set back.
         wall: our own time, seconds since the Unix epoch.
     """
@@ -78,7 +78,8 @@ _OPEN = sa.text("""
 SELECT clock_timestamp(),
        (SELECT min(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid()),
        (SELECT max(xact_start) FROM pg_stat_activity WHERE pid <> pg_backend_pid()) > clock_timestamp(),
-       EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database()),
+       EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())
+         OR EXISTS (SELECT FROM pg_stat_activity WHERE state = 'disabled' AND datname = current_database()),
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
        current_user::text, (SELECT reset_val FROM pg_settings WHERE name = 'TimeZone')
 """)

@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from cdc import homes
 from cdc.connector import Stopped
-from cdc.errors import CdcError, Refused, SourceError, SourceUnavailable
+from cdc.errors import CdcError, ConfigError, Refused, SourceError, SourceUnavailable
 from cdc.event import Batch, Record
 from cdc.failpoints import reach
 from cdc.fold import Spool
@@ -31,7 +31,7 @@ from cdc.stored import Home
 from .ahead import ahead
 from .known import Known
 from .marks import Marks, healing
-from .poll import TablePoll
+from .poll import Altered, TablePoll
 from .schedule import Schedule
 from .settings import SqlPollSettings
 from .source import Found, Source
@@ -57,7 +57,7 @@ class SqlPollConnector:
     def __init__(self, settings: Settings, name: str, section: SqlPollSettings) -> None:
         self._settings, self._name, self._section = settings, name, section
         self._subject = f"connector {name}"
-        self._source: Source = source_of(settings, name, section)
+        self._source: Source = source_of(settings, name, section, self._check)
         self._schedule = Schedule(section)
         self._log = structlog.get_logger().bind(connector=name)
         self._stop = threading.Event()
@@ -102,9 +102,14 @@ class SqlPollConnector:
         self._order = stored.order if stored is not None else None
 
     def batches(self) -> Iterator[Batch]:
-        for batch in ahead(self._batches):
+        if self._order is None:
+            # Before the first event: events without a position would be somebody else's.
+            yield Batch([], self._marks.position(changed=True))
+        for batch in ahead(self._batches, self.stop):
             self._published.append((time.monotonic(), len(batch.records)))
             self._events += len(batch.records)
+            while self._published[0][0] < time.monotonic() - RATE_SECONDS:
+                self._published.popleft()
             yield batch
 
     def confirm(self, position: Position) -> None:
@@ -139,18 +144,16 @@ class SqlPollConnector:
         self._awake.set()
 
     def status(self) -> dict[str, Any]:
-        now = time.monotonic()
-        while self._published and self._published[0][0] < now - RATE_SECONDS:
-            self._published.popleft()
-        marks = self._marks
-        first = [name for name in self._tables if marks.of(name).watermark is None]
+        since, marks = time.monotonic() - RATE_SECONDS, self._marks
+        published = sum(count for moment, count in list(self._published) if moment >= since)
+        first = [name for name in list(self._tables) if marks.first(name)]
         return {
             "state": "snapshotting" if first and self._state == "streaming" else self._state,
             "position": self._order,
             "lag_seconds": None if self._polled_at is None else round(time.time() - self._polled_at, 3),
             "lag_bytes": None,
             "retained_wal_bytes": None,
-            "rate": round(sum(count for _, count in self._published) / RATE_SECONDS, 1),
+            "rate": round(published / RATE_SECONDS, 1),
             "events": self._events,
             "snapshot": {"tables": len(self._tables), "tables_done": len(self._tables) - len(first)} if first else None,
             "healing": bool(marks.healing),
@@ -207,30 +210,39 @@ class SqlPollConnector:
 
     def _poll(self, connection: sa.Connection, spool: Spool, name: str) -> Iterator[Batch]:
         """One table; what is wrong with it is told and stops no other."""
-        poll = self._tables[name]
         try:
-            if not self._source.still(connection, poll.found):
-                self._find(connection, spool)
-                poll = self._tables[name]
-            yield from poll.run(connection)
+            with self._source.reading(name):
+                yield from self._tables[name].run(connection)
+        except Altered:
+            self._find(connection, spool)
+            self._asked.add(name)  # once more, at once
         except SourceError as error:
             if error.retriable:
                 raise
-            if poll.told.error != error.message:
-                self._log.warning("a table is not polled", table=name, error=error.message, hint=error.hint)
-            poll.told.error = error.message
+            self._refuse(name, error)
+        else:
+            self._refused.pop(name, None)
+
+    def _refuse(self, name: str, error: CdcError) -> None:
+        if self._refused.get(name) != error.message:
+            self._log.warning("a table is not polled", table=name, error=error.message, hint=error.hint)
+        self._refused[name] = error.message
 
     def _find(self, connection: sa.Connection, spool: Spool) -> None:
-        """Look which tables there are; read what readers have of those that came."""
-        refused: dict[str, str] = {}
+        """Look which tables there are; read what readers have of those that came.
 
-        def refuse(table: str, error: CdcError) -> None:
-            refused[table] = error.message
-            if self._refused.get(table) != error.message:
-                self._log.warning("a table is not polled", table=table, error=error.message, hint=error.hint)
-
-        found = {one.polled.name: one for one in self._source.find(connection, refuse)}
-        self._refused = refused
+        Raises: ConfigError: at the first look, settings that do not fit.
+        """
+        wrong: dict[str, CdcError] = {}
+        found = {one.polled.name: one for one in self._source.find(connection, wrong.__setitem__)}
+        problems = [problem for error in wrong.values() if isinstance(error, ConfigError) for problem in error.problems]
+        if problems and not self._found_at:
+            raise ConfigError(problems)
+        for name in self._refused.keys() - wrong.keys():
+            if name not in found:
+                del self._refused[name]
+        for name, error in wrong.items():
+            self._refuse(name, error)
         self._found_at = time.monotonic()
         self._marks.heal(found)
         for name in self._tables.keys() - found.keys():
@@ -294,7 +306,6 @@ def _words(poll: TablePoll) -> dict[str, Any]:
         "seconds": round(told.seconds, 3),
         "polled_at": None if told.ended is None else datetime.fromtimestamp(told.ended, UTC).isoformat("T", "seconds"),
         "may_miss": _may_miss(options.mode, options.look_back),
-        "error": told.error,
     }
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from cdc import __version__
 from cdc.databases import engine, masked
-from cdc.errors import CdcError, SourceError
+from cdc.errors import CdcError, ConfigError, SourceError
 from cdc.formats.debezium_json import SourceInfo
 from cdc.plugins import Finding
 from cdc.settings import Settings
@@ -24,7 +24,7 @@ from .modes import Full, Incrementing, mode_of
 from .reflect import reflect
 from .rows import Polled
 from .settings import PolledTable, SqlPollSettings
-from .source import DeleteLog, Found
+from .source import DeleteLog, Found, Identity
 from .stored import SourceType
 
 COMPARES_ROWS = frozenset({"sqlite", "duckdb"})
@@ -81,18 +81,25 @@ class GenericSource:
     def find(self, connection: sa.Connection, refuse: Callable[[str, CdcError], None]) -> Sequence[Found]:
         found = []
         with connection.begin(), reading(self._subject):
-            for polled, described in reflect(connection, self._settings, self._name, self._section):
+            for polled, described in reflect(connection, self._settings, self._name, self._section, refuse):
                 try:
-                    found.append(self._found(connection, polled, described))
-                except SourceError as error:
+                    with reading(polled.name):
+                        found.append(self._found(connection, polled, described))
+                except (SourceError, ConfigError) as error:
                     if error.retriable:
                         raise
                     refuse(polled.name, error)
         return found
 
+    def reading(self, subject: str) -> AbstractContextManager[None]:
+        return reading(subject)
+
+    def identity(self, connection: sa.Connection, found: Found) -> Identity:
+        return []
+
     def still(self, connection: sa.Connection, found: Found) -> bool:
         polled = found.polled
-        with connection.begin(), reading(polled.name):
+        with reading(polled.name):
             if polled.options.query is not None:
                 return describe_query(connection, polled.options.query) == found.form
             return describe_table(connection, polled.schema, polled.table)[0] == found.form
@@ -127,6 +134,13 @@ class GenericSource:
 
     def _found(self, connection: sa.Connection, polled: Polled, described: tuple[Described, ...]) -> Found:
         page = self._section.page
+        if polled.options.mode == "updated_at" and polled.options.column is not None:
+            kind = next(one for one in described if one.name == polled.options.column)
+            if not isinstance(kind.type, sa.DateTime):
+                raise SourceError(
+                    f"{self._subject}: table {polled.name}: column {kind.name} ({kind.sql}) is no time",
+                    hint="mode updated_at goes by such a column",
+                )
         mode = mode_of(
             polled,
             DeclaredClock(polled.options.look_back or 0.0),
@@ -163,7 +177,7 @@ class GenericSource:
         number = next(column for column in there if column.name == LOG_NUMBER)
         columns = [sa.column(name, polled.source.c[name].type) for name in polled.key]
         columns.append(sa.column(LOG_NUMBER, SourceType(number.sql)))
-        log = sa.table(table, *columns, schema=schema).alias("log")
+        log = sa.table(table, *columns, schema=schema).alias("_cdc_log")
         same = [polled.source.c[name] == log.c[name] for name in polled.key]
         absent = sa.select(log).where(~sa.exists().select_from(polled.source).where(*same)).subquery("gone")
         asked = PolledTable(mode="incrementing", column=LOG_NUMBER, look_back=options.look_back, mask=options.mask)

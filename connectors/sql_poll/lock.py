@@ -41,7 +41,7 @@ def advisory_lock(
         while not ended.wait(timeout / 4):
             try:
                 session.execute("SELECT 1")
-            except psycopg.Error:
+            except Exception:
                 if not ended.is_set():
                     lost()
                 return

@@ -27,6 +27,8 @@ class Mark:
         whole: whether that pass reads all rows.
         compared_at: when all rows were last compared, seconds since the Unix epoch.
         described: digest of the description that the schemas topic has.
+        identity: what was read, when the pass began: see `source.Identity`.
+        private: whether `place` has values that are masked in events: it is not stored, and the pass begins anew.
     """
 
     watermark: Watermark | None = None
@@ -35,6 +37,11 @@ class Mark:
     whole: bool = False
     compared_at: float = 0.0
     described: str = ""
+    identity: list[list[int]] | None = None
+    private: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), **({"place": None} if self.private else {})}
 
 
 @dataclass(slots=True)
@@ -42,13 +49,15 @@ class Marks:
     """Of all tables of a connector, by name.
 
     Args:
-        polls: how many passes were begun, over all tables: orders events.
+        polls: how many passes were begun, over all tables, and
+        steps: how many pages of the last one: order events.
         generation: how often a heal made positions begin anew.
         tables: name → mark.
         healing: names of those whose rows are still to be compared by a heal.
     """
 
     polls: int = 0
+    steps: int = 0
     generation: int = 0
     tables: dict[str, Mark] = field(default_factory=dict)
     healing: set[str] = field(default_factory=set)
@@ -58,18 +67,34 @@ class Marks:
         """As a position has them."""
         if position is None:
             return cls()
+        if "polls" not in position.state:
+            # Another kind of connector had this name: what comes now is newer, and nothing of its ledger is ours.
+            return cls(generation=generation_of(position.order) + 1 if position.order else 0)
         ledger = position.ledger or {}
-        tables = {name: Mark(**mark) for name, mark in ledger.get("tables", {}).items()}
         return cls(
-            int(position.state.get("polls", 0)),
-            int(position.state.get("generation", 0)),
-            tables,
-            set(ledger.get("healing", ())),
+            polls=int(position.state["polls"]),
+            generation=int(position.state["generation"]),
+            tables={name: Mark(**mark) for name, mark in ledger.get("tables", {}).items()},
+            healing=set(ledger.get("healing", ())),
         )
+
+    def begin(self) -> None:
+        """Another pass."""
+        self.polls, self.steps = self.polls + 1, 0
+
+    def step(self) -> str:
+        """Another page; its position."""
+        self.steps += 1
+        return self.text()
 
     def of(self, name: str) -> Mark:
         """The mark of a table, made if there is none."""
         return self.tables.setdefault(name, Mark())
+
+    def first(self, name: str) -> bool:
+        """Whether no pass over a table has ended. May be called from any thread."""
+        mark = self.tables.get(name)
+        return mark is None or mark.watermark is None
 
     def heals(self, name: str) -> bool:
         """Whether a heal has still to compare a table's rows."""
@@ -85,15 +110,15 @@ class Marks:
         self.healing.discard(name)
 
     def text(self) -> str:
-        """`cdc.pos` of the events of the pass that was begun last."""
-        return f"{position_prefix(self.polls, self.generation)}{0:010d}"
+        """`cdc.pos` of the events of the page that was begun last."""
+        return f"{position_prefix(self.polls, self.generation)}{self.steps:010d}"
 
     def position(self, *, changed: bool) -> Position:
         """What to store; the marks only if they changed."""
         ledger: Mapping[str, Any] | None = None
         if changed:
             ledger = {
-                "tables": {name: asdict(mark) for name, mark in sorted(self.tables.items())},
+                "tables": {name: mark.as_json() for name, mark in sorted(self.tables.items())},
                 "healing": sorted(self.healing),
             }
         return Position(self.text(), {"polls": self.polls, "generation": self.generation}, ledger)
@@ -104,5 +129,5 @@ def healing(stored: Position | None) -> Position:
     order = stored.order if stored is not None else ""
     generation = generation_of(order) + 1 if order else 0
     polls = int(stored.state.get("polls", 0)) if stored is not None else 0
-    marks = Marks(polls, generation, healing={EVERY})
+    marks = Marks(polls=polls, generation=generation, healing={EVERY})
     return marks.position(changed=True)

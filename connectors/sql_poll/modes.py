@@ -114,6 +114,8 @@ class SnapshotXmin:
             watermark = {"xmin": int(xmin)}
             if whole:
                 return Pass(watermark, self.full.pages(), True)
+            if before is not None and xmax < before["xmin"]:
+                before = None  # another server, or an older state of it
             if before is not None and xmax == before["xmin"]:
                 return None  # no transaction has begun since, and none was open then
             # Behind the snapshot: what is finished below it is in these blocks.
@@ -135,7 +137,7 @@ class TxColumn:
         with connection.begin():
             xmin, xmax, snapshot = connection.execute(_SNAPSHOT).one()
         watermark = {"xmin": int(xmin), "snapshot": str(snapshot)}
-        if before is None or whole:
+        if before is None or whole or xmax < before["xmin"]:  # another server, or an older state of it
             return Pass(watermark, self.full.pages(), True)
         if xmax == before["xmin"]:
             return None
@@ -202,14 +204,16 @@ class Incrementing:
             passed, waiting = waiting, None
         with connection.begin():
             largest = self.clock.largest(connection, self.full.table.source, column)
-        if largest is None or (largest == known["passed"] and not whole):
+        if not whole and (largest is None or largest == known["passed"]):
             return None if before is not None else Pass(known, self.full.pages([sa.false()]), False)
         if waiting is None and largest != passed:
             # Asked behind the largest: whoever drew a number below it has begun by now.
-            waiting, since = largest, self.clock.look(connection).now.isoformat()
+            later = self.clock.look(connection)
+            if not later.ahead:  # else who is open now may seem to have begun later than that
+                waiting, since = largest, later.now.isoformat()
         watermark = {"passed": passed, "waiting": waiting, "since": since}
         if whole:
-            return Pass(watermark, self.full.pages([], [column]), True)
+            return Pass(watermark, self.full.pages(), True)
         above = [] if known["passed"] is None else [column > bound(column, known["passed"])]
         return Pass(watermark, self.full.pages([*above, column <= bound(column, largest)], [column]), False)
 

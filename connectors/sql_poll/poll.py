@@ -1,7 +1,8 @@
 """One pass over one table: pages, what changed in them, what is gone; and how far that is stored. Reads the source.
 
 A pass that was cut short goes on behind its last page that was published. Its watermark is from when it began: what
-changed since on pages that were read before is behind that, and comes with the next pass.
+changed since on pages that were read before is behind that, and comes with the next pass. Each page has a position of
+its own: a row that is read twice in a pass is newer the second time.
 """
 
 from __future__ import annotations
@@ -23,15 +24,19 @@ from .events import Events
 from .known import Known
 from .marks import Mark, Marks
 from .modes import Pass
-from .pages import Pages
+from .pages import BlockPages, Pages
 from .rows import Rows
 from .settings import SqlPollSettings
-from .source import Found, Source
+from .source import Found, Identity, Source
 
 ROWS_AT_ONCE = 1_000
-"""Looked up together; what is read of the source in between is buffered by it."""
+"""Looked up together, at most."""
 
 GONE_AT_ONCE = 5_000
+
+
+class Altered(Exception):
+    """The table is not as it was found: it has to be found again."""
 
 
 @dataclass(slots=True)
@@ -42,14 +47,12 @@ class Told:
         read, published: rows in the last pass that ended.
         seconds: that it took.
         ended: when, seconds since the Unix epoch; None: no pass has ended.
-        error: why it is not polled.
     """
 
     read: int = 0
     published: int = 0
     seconds: float = 0.0
     ended: float | None = None
-    error: str | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class TablePoll:
     told: Told = field(default_factory=Told)
     _announced: bool = False
     _stored_at: float = 0.0
+    _met: int | None = None
 
     @property
     def name(self) -> str:
@@ -89,63 +93,105 @@ class TablePoll:
     def run(self, connection: sa.Connection) -> Iterator[Batch]:
         """One pass, and what was deleted.
 
-        Raises: CdcError: what was read before that is in the batches; the next pass goes on from there.
+        Raises:
+            Altered: nothing was read; it has to be found again.
+            CdcError: what was read before that is in the batches; the next pass goes on from there.
         """
-        yield from self._rows(connection)
-        log = self.found.log
-        if log is not None:
+        mark = self.marks.of(self.name)
+        yield from self._rows(connection, mark)
+        if self.found.log is not None and mark.place is None:
             yield from self._deletes(connection)
 
-    def _rows(self, connection: sa.Connection) -> Iterator[Batch]:
-        mark, began = self.marks.of(self.name), time.monotonic()
+    def _rows(self, connection: sa.Connection, mark: Mark) -> Iterator[Batch]:
+        began = time.monotonic()
         opened = self._open(connection, mark)
         if opened is None:
-            self._ended(0, 0, began)
-            yield from self._idle(mark)
+            self.told = Told(0, 0, time.monotonic() - began, time.time())
+            if time.monotonic() - self._stored_at > self.section.idle_interval:
+                yield self._batch([], changed=True)
             return
-        resumed, met = mark.place is not None, self.marks.polls
-        events = self._events(connection, mark)
+        met, resumed = self._meets(mark)
+        by_block = isinstance(opened.pages, BlockPages)
         read = published = 0
         while True:
-            page = _Page(self.known, met, events, self.section.page.bytes)
-            started = time.monotonic()
-            try:
-                for records in page.records(connection, self.found.rows, opened.pages, self.found.polled.source, mark):
-                    published += len(records)
-                    yield self._batch(records)
-            finally:
-                read += page.count
-            mark.place = opened.pages.end(mark.place, page.count, page.last)
+            page, started = (
+                _Page(self.known, met, self._events(connection, mark), self.section.page.bytes),
+                time.monotonic(),
+            )
+            for records in page.records(connection, self.found.rows, opened.pages, self.found.polled.source, mark):
+                published += len(records)
+                yield self._batch(records)
+            read += page.count
             published += len(page.left)
+            mark.place = opened.pages.end(mark.place, page.count, page.last)
+            if by_block and self._identity(connection) != mark.identity:
+                # Rewritten: rows have moved to blocks that were read before. It begins anew, under the old watermark.
+                mark.to_come = mark.place = None
+                yield self._batch(page.left, changed=True)
+                return
             if mark.place is None:
                 break
             yield self._batch(page.left, changed=True)
             if not self.rest(page.count, time.monotonic() - started):
                 return
-        left = page.left
-        if mark.whole and not resumed:
-            for records in self._unmet(events, met):
-                published += len(records)
-                left += records
-                if len(left) >= GONE_AT_ONCE:
-                    yield self._batch(left)
-                    left = []
-        complete = self._end(mark, resumed=resumed)
-        self._ended(read, published, began)
+        yield from self._finish(connection, mark, page.left, met, resumed=resumed)
+        self.told = Told(read, published, time.monotonic() - began, time.time())
+
+    def _finish(
+        self, connection: sa.Connection, mark: Mark, left: list[Record], met: int, *, resumed: bool
+    ) -> Iterator[Batch]:
+        """All pages are read: what readers have beside them is gone."""
+        if mark.whole and not resumed and self._deletes_by_comparing():
+            events, behind = self._events(connection, mark), b""
+            while keys := self.known.unmet(met, behind, GONE_AT_ONCE):
+                yield self._batch(left)
+                behind, left = keys[-1], events.gone(self.known.gone(keys))
+        mark.watermark, mark.to_come, mark.place, self._met = mark.to_come, None, None, None
+        complete: tuple[str, ...] = ()
+        if mark.whole:
+            # A pass that another process began has not met all; deletes are left to the next one.
+            mark.compared_at = 0.0 if resumed else time.time()
+            if not resumed:
+                self.marks.healed(self.name)
+                complete = (self.found.polled.topic,)
         yield self._batch(left, changed=True, complete=complete)
 
     def _open(self, connection: sa.Connection, mark: Mark) -> Pass | None:
         """Begin a pass, or go on with the one that was cut short."""
+        mode = self.found.mode
         resumes = mark.to_come is not None and mark.place is not None
         whole = mark.whole if resumes else self._compares(mark)
-        opened = self.found.mode.open(connection, mark.watermark, whole=whole)
+        opened = mode.open(connection, mark.watermark, whole=whole)
+        identity = self._identity(connection)
+        if mark.identity is not None and identity != mark.identity:
+            if {oid for oid, _ in identity} != {oid for oid, _ in mark.identity}:
+                # Another table, or more of it: no watermark says anything of its rows.
+                opened, resumes = mode.open(connection, None, whole=True), False
+            elif opened is not None and isinstance(opened.pages, BlockPages):
+                resumes = False
+        # Behind the watermark: what a column that came since holds is not below it.
+        with connection.begin():
+            if not self.source.still(connection, self.found):
+                raise Altered
         if opened is None:
             mark.to_come = mark.place = None
             return None
-        self.marks.polls += 1
+        self.marks.begin()
         if not resumes:
-            mark.to_come, mark.place, mark.whole = opened.watermark, None, opened.whole
+            mark.to_come, mark.place, mark.whole, self._met = opened.watermark, None, opened.whole, None
+            mark.identity = identity
+        mark.private = bool({column.key for column in opened.pages.extras} & self.found.polled.options.mask.keys())
         return opened
+
+    def _meets(self, mark: Mark) -> tuple[int, bool]:
+        """The number that this pass marks rows with, and whether another process has begun it."""
+        resumed = mark.place is not None and self._met is None
+        self._met = self._met or self.marks.polls
+        return self._met, resumed
+
+    def _identity(self, connection: sa.Connection) -> Identity:
+        with connection.begin():
+            return self.source.identity(connection, self.found)
 
     def _compares(self, mark: Mark) -> bool:
         """Whether it is time to compare all rows."""
@@ -154,31 +200,18 @@ class TablePoll:
         options = self.found.polled.options
         return options.deletes == "compare" and time.time() - mark.compared_at >= options.compare_every
 
-    def _end(self, mark: Mark, *, resumed: bool) -> tuple[str, ...]:
-        """The pass has ended; returns the topic if all its rows are known to be right."""
-        mark.watermark, mark.to_come, mark.place = mark.to_come, None, None
-        if not mark.whole or resumed:
-            # A pass that was cut short has not met all; deletes are left to the next one.
-            mark.compared_at = 0.0 if mark.whole else mark.compared_at
-            return ()
-        mark.compared_at = time.time()
-        self.marks.healed(self.name)
-        return (self.found.polled.topic,)
+    def _deletes_by_comparing(self) -> bool:
+        options = self.found.polled.options
+        return options.mode == "full" or options.deletes == "compare" or self.marks.heals(self.name)
 
     def _events(self, connection: sa.Connection, mark: Mark) -> Events:
-        position = self.marks.text()
+        """Of the next page."""
+        position = self.marks.step()
         with connection.begin():
             now_us = self.source.now_us(connection)
         schema = self.found.rows.describe(position)
         first = mark.watermark is None
         return Events(self.found.polled, self.source.info, schema, position, now_us, time.time_ns(), first=first)
-
-    def _unmet(self, events: Events, met: int) -> Iterator[list[Record]]:
-        """Deletes of what readers have, and the pass has not met."""
-        behind = b""
-        while keys := self.known.unmet(met, behind, GONE_AT_ONCE):
-            behind = keys[-1]
-            yield events.gone(self.known.gone(keys))
 
     def _deletes(self, connection: sa.Connection) -> Iterator[Batch]:
         """What the log of deletes has, and the table has not."""
@@ -188,10 +221,10 @@ class TablePoll:
         opened = log.mode.open(connection, mark.watermark, whole=False)
         if opened is None:
             return
-        self.marks.polls += 1
-        mark.to_come, mark.place = opened.watermark, None
-        events = self._events(connection, self.marks.of(self.name))
+        self.marks.begin()
+        mark.to_come, mark.place, mark.private = opened.watermark, None, True
         while True:
+            events = self._events(connection, self.marks.of(self.name))
             rest = opened.pages.select(log.polled.source, mark.place)
             keys: list[bytes] = []
             last: Sequence[Any] = ()
@@ -206,16 +239,12 @@ class TablePoll:
             if mark.place is None or not self.rest(len(keys), 0.0):
                 return
 
-    def _idle(self, mark: Mark) -> Iterator[Batch]:
-        """Nothing had changed: that is stored now and then."""
-        if time.monotonic() - self._stored_at > self.section.idle_interval:
-            yield self._batch([], changed=True)
-
     def _batch(self, records: list[Record], *, changed: bool = False, complete: tuple[str, ...] = ()) -> Batch:
         topics: tuple[EventTopic, ...] = ()
         if records or complete:
+            description = self._description()
             topics = () if self._announced else (self.event_topic,)
-            records = [*self._description(), *records]
+            records = [*description, *records]
             self._announced = True
         if changed:
             self._stored_at = time.monotonic()
@@ -233,14 +262,11 @@ class TablePoll:
         topic = names.schemas_topic(self.settings.name)
         return [(topic, schema.table.encode(), schema.to_bytes(), BY_KEY, 0, None)]
 
-    def _ended(self, read: int, published: int, began: float) -> None:
-        self.told = Told(read, published, time.monotonic() - began, time.time())
-
 
 class _Page:
     """What is read in one transaction.
 
-    `count` rows were read, `last` are the extras of the last one, `left` the records that were not yielded.
+    `count` rows were read, `last` is where it ends, `left` the records that were not yielded.
     """
 
     def __init__(self, known: Known, met: int, events: Events, size: int) -> None:
@@ -255,15 +281,16 @@ class _Page:
         """Records of rows that changed, in parts of a bounded size; the last part is `left`."""
         some: list[tuple[bytes, bytes]] = []
         extras: Sequence[Any] = ()
-        size = 0
+        held = size = 0
         try:
             with connection.begin():
                 for key, row, extras in rows.read(connection, pages.extras, pages.select(source, mark.place)):  # noqa: B007
                     some.append((key, row))
-                    if len(some) < ROWS_AT_ONCE:
+                    held += len(key) + len(row)
+                    if len(some) < ROWS_AT_ONCE and size + held < self._size:
                         continue
-                    size += self._take(some)
-                    if size > self._size:
+                    size, held = size + self._take(some), 0
+                    if size >= self._size:
                         records, self.left, size = self.left, [], 0
                         yield records
         except CdcError:

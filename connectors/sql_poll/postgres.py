@@ -6,21 +6,19 @@ The same encoder makes the events of the write-ahead log, so that a table's even
 from __future__ import annotations
 
 import re
-import select
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from typing import Any, Final, NamedTuple
 
+import orjson
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
-from psycopg.pq import ExecStatus
-from psycopg.pq.abc import PGresult
 from sqlalchemy.dialects import postgresql
 
 from cdc import __version__
 from cdc.config.consistency import nothing_matches
-from cdc.errors import ConfigError, Problem, SourceError, SourceUnavailable
+from cdc.errors import CdcError, ConfigError, ProtocolError, SourceError, SourceUnavailable
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import plan_table, unknown_columns
@@ -31,14 +29,12 @@ from cdc.patterns import is_pattern, most_specific
 from cdc.schemas import TableSchema
 from cdc.settings import Settings
 
+from .copying import copied
 from .rows import Polled, Row
-from .settings import PolledTable, SqlPollSettings
+from .settings import SqlPollSettings
 
 DIALECT: Final = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
 """Named parameters, of which there are none: a percent sign is not doubled."""
-
-SILENCE_MS = 600_000
-"""A server that is at work on a statement says nothing for as long as its `statement_timeout`."""
 
 TIMESTAMP = 1114
 """OID of `timestamp without time zone`."""
@@ -63,6 +59,8 @@ WHERE attrelid = to_regclass(%s) AND attnum > 0 AND attnotnull AND NOT attisdrop
 GENERATED = """
 SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND attgenerated <> ''
 """
+
+PLAIN = "SELECT FROM pg_class WHERE oid = to_regclass(%s) AND relkind = 'r'"
 
 Described = tuple[tuple[str, int, int], ...]
 """Name, type and modifier of each column."""
@@ -100,7 +98,8 @@ class PostgresRows:
         polled: which.
         described: its columns.
         connection: to ask for types.
-        settings, section, database: for the plan and the envelope.
+        settings, section: for the plan and the envelope.
+        check: called while the server says nothing; raises when it is time to stop.
     Raises: ConfigError: settings ask what a column cannot give.
     """
 
@@ -111,12 +110,15 @@ class PostgresRows:
         connection: psycopg.Connection[Any],
         settings: Settings,
         section: SqlPollSettings,
+        check: Callable[[], None],
     ) -> None:
-        self.polled, self.described = polled, described
+        self.polled, self.described, self._check = polled, described, check
         chosen = [column for column in described if column[0] in polled.columns]
         types = types_from_rows(connection.execute(TYPES_QUERY, [[oid for _, oid, _ in chosen]]).fetchall())
         quoted = sa.sql.quoted_name
-        not_null = {row[0] for row in connection.execute(NOT_NULL, [regclass(polled)])} | set(polled.key)
+        not_null = set(polled.key)
+        if polled.options.query is None:
+            not_null |= {row[0] for row in connection.execute(NOT_NULL, [regclass(polled)])}
         secret = section.mask_key
         relation = Relation(0, polled.schema, polled.table, "f", tuple(RelationColumn(*c, True) for c in chosen))
         self._plan = plan_table(
@@ -131,6 +133,10 @@ class PostgresRows:
             not_null=not_null,
         )
         self._encoder = RowEncoder(self._plan)
+        self._only = (
+            isinstance(polled.source, sa.TableClause)
+            and connection.execute(PLAIN, [regclass(polled)]).fetchone() is not None
+        )
         self._columns = [polled.source.c[quoted(name, None)] for name in self._plan.copy_columns]
 
     def describe(self, position: str) -> TableSchema:
@@ -139,63 +145,27 @@ class PostgresRows:
     def read(
         self, connection: sa.Connection, extras: Sequence[sa.ColumnElement[Any]], rest: sa.Select[Any]
     ) -> Iterator[Row]:
+        if self._only:
+            # A table's rows are its own, and not those of tables that inherit from it.
+            rest = rest.with_hint(self.polled.source, "ONLY", "postgresql")
         statement = literal(rest.add_columns(*self._columns, *extras))
         encode = self._encoder.copy_row
         count = len(extras)
         with reading(self.polled.name):
-            for line in copied(driver(connection), f"COPY ({statement}) TO STDOUT", self.polled.name):
-                if not count:
-                    yield *encode(line), ()
-                else:
-                    head, *behind = line[:-1].rsplit(b"\t", count)
-                    yield *encode(head), behind
+            lines = copied(driver(connection), f"COPY ({statement}) TO STDOUT", self.polled.name, self._check)
+            with closing(lines):
+                for line in lines:
+                    head, *behind = line[:-1].rsplit(b"\t", count) if count else (line,)
+                    key, row = encode(head)
+                    if b":null" in key and None in orjson.loads(key).values():
+                        raise ProtocolError(
+                            f"table {self.polled.name}: a column of its key ({', '.join(self.polled.key)}) is NULL",
+                            hint="choose a message_key of columns that are never NULL",
+                        )
+                    yield key, row, behind
 
     def stored(self, extras: Sequence[Any]) -> list[Any]:
         return [_unescaped(value).decode() for value in extras]
-
-
-def copied(connection: psycopg.Connection[Any], statement: str, subject: str) -> Iterator[bytes]:
-    """The lines of a COPY, each with its newline. What is not read to its end leaves the connection of no more use.
-
-    Raises: psycopg.Error; SourceUnavailable: the server has gone silent.
-    """
-    connection.execute("SELECT 1")  # the transaction begins
-    pgconn = connection.pgconn
-    pgconn.send_query(statement.encode())
-    waiting = select.poll()
-    waiting.register(pgconn.socket, select.POLLIN)
-
-    def arrive() -> None:
-        if not waiting.poll(SILENCE_MS):
-            raise SourceUnavailable(f"{subject}: the server has sent nothing for {SILENCE_MS // 1000} s")
-        pgconn.consume_input()
-
-    pgconn.flush()
-    while pgconn.is_busy():
-        arrive()
-    result = pgconn.get_result()
-    if result is None or result.status != ExecStatus.COPY_OUT:
-        raise _failed(result)
-    take = pgconn.get_copy_data
-    while True:
-        length, line = take(1)
-        if length > 0:
-            yield bytes(line)
-        elif length == 0:
-            arrive()
-        else:
-            break
-    result = pgconn.get_result()
-    if result is None or result.status != ExecStatus.COMMAND_OK:
-        raise _failed(result)
-    while pgconn.get_result() is not None:
-        pass
-
-
-def _failed(result: PGresult | None) -> psycopg.Error:
-    if result is None:
-        return psycopg.OperationalError("the connection broke")
-    return psycopg.errors.error_from_result(result)
 
 
 _ESCAPES = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -223,94 +193,121 @@ def reading(subject: str) -> Iterator[None]:
         raise _refusal(subject, error) from error
 
 
+_CONNECTION = ("08", "53", "57P")
+"""How SQLSTATEs begin that say something of the server or the connection, and not of a statement."""
+
+_PLAIN = ("08", "3D", "28", "42", "53", "55", "57")
+"""Classes whose messages name things and no values; of syntax errors alone they may show a literal."""
+
+
 def _refusal(subject: str, error: BaseException | None) -> SourceError:
-    sqlstate = getattr(error, "sqlstate", None)
+    sqlstate = getattr(error, "sqlstate", None) or ""
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-    first = (str(error).splitlines() or ["the connection broke"])[0]
-    if isinstance(error, psycopg.OperationalError) and sqlstate != "57014":
-        return SourceUnavailable(f"{subject}: {primary or first}")
-    # The message alone: DETAIL and CONTEXT may hold values.
-    return SourceError(f"{subject}: {primary or type(error).__name__} (SQLSTATE {sqlstate})")
+    if sqlstate.startswith(_PLAIN) and sqlstate != "42601":
+        what = primary or type(error).__name__
+    elif not sqlstate and isinstance(error, psycopg.OperationalError):
+        what = (str(error).splitlines() or ["the connection broke"])[0]
+    else:
+        what = type(error).__name__
+    if isinstance(error, psycopg.OperationalError) and (not sqlstate or sqlstate.startswith(_CONNECTION)):
+        return SourceUnavailable(f"{subject}: {what}")
+    return SourceError(f"{subject}: {what} (SQLSTATE {sqlstate})")
 
 
 def reflect(
-    connection: psycopg.Connection[Any], settings: Settings, name: str, section: SqlPollSettings
-) -> list[tuple[Polled, Described]]:
-    """What is polled, as it is now.
-
-    Raises: ConfigError: an entry that matches nothing, a table without key, a column that is not there.
-    """
-    there = [(schema, table, kind, tuple(key or ())) for schema, table, kind, key in connection.execute(TABLES)]
-    problems: list[Problem] = []
-    found: list[tuple[Polled, Described]] = []
-    for entry, options in section.tables.items():
-        if options.query is not None:
-            schema, _, table = entry.partition(".")
-            there = [one for one in there if one[:2] != (schema, table)]
-            found += _polled(connection, settings, name, entry, (schema, table, "query", ()), options, problems)
-    matched = set()
-    for one in there:
-        full_name = f"{one[0]}.{one[1]}"
-        matching = most_specific(section.tables, full_name)
-        if matching is None or (one[2] in "vmf" and is_pattern(matching)):
-            continue
-        matched.add(matching)
-        found += _polled(connection, settings, name, matching, one, section.tables[matching], problems)
-    names = [f"{schema}.{table}" for schema, table, *_ in there]
-    problems += [
-        nothing_matches(settings, name, entry, names)
-        for entry, options in section.tables.items()
-        if options.query is None
-        and entry not in matched
-        # A more specific entry may have taken all that it matches.
-        and not any(most_specific([entry], table) for table in names)
-    ]
-    if problems:
-        raise ConfigError(problems)
-    return found
-
-
-def _polled(
     connection: psycopg.Connection[Any],
     settings: Settings,
     name: str,
-    entry: str,
-    which: tuple[str, str, str, tuple[str, ...]],
-    options: PolledTable,
-    problems: list[Problem],
+    section: SqlPollSettings,
+    refuse: Callable[[str, CdcError], None],
 ) -> Iterator[tuple[Polled, Described]]:
-    schema, table, kind, primary = which
+    """What is polled, as it is now.
+
+    Args:
+        refuse: told of each entry that matches nothing, and of each table without key or without a column that its
+            options name.
+    Raises: psycopg.Error.
+    """
+    rows = connection.execute(TABLES).fetchall()
+    there = [_There(schema, table, kind, tuple(key or ())) for schema, table, kind, key in rows]
+    entries = section.tables
+    named = {entry for entry, options in entries.items() if options.query is not None}
+    there = [one for one in there if one.full_name not in named]
+    names = [one.full_name for one in there]
+    for entry in entries:
+        # A more specific entry may have taken all that it matches.
+        if entry not in named and not any(most_specific([entry], table) for table in names):
+            refuse(entry, ConfigError([nothing_matches(settings, name, entry, names)]))
+    parts = [(entry, entry.partition(".")) for entry in sorted(named)]
+    wanted = [(entry, _There(schema, table, "query", ())) for entry, (schema, _, table) in parts]
+    for one in there:
+        matching = most_specific(entries, one.full_name)
+        if matching is not None and not (one.kind in "vmf" and is_pattern(matching)):
+            wanted.append((matching, one))
+    for entry, one in wanted:
+        try:
+            with reading(one.full_name), connection.transaction():
+                found = _polled(connection, settings, name, entry, one)
+        except SourceError as error:
+            if error.retriable:
+                raise
+            refuse(one.full_name, error)
+        except ConfigError as error:
+            refuse(one.full_name, error)
+        else:
+            yield found
+
+
+class _There(NamedTuple):
+    schema: str
+    table: str
+    kind: str
+    primary: tuple[str, ...]
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.table}"
+
+
+def _polled(
+    connection: psycopg.Connection[Any], settings: Settings, name: str, entry: str, one: _There
+) -> tuple[Polled, Described]:
+    options = settings.connectors[name].tables[entry]  # type: ignore[attr-defined]
     path = ("connectors", name, "tables", entry)
-    key = tuple(options.message_key or primary)
+    key = tuple(options.message_key or one.primary)
     if not key:
-        message = f"table {schema}.{table} has no primary key: rows that are read again could not be told apart"
-        problems.append(settings.problem(path, message, "add message_key: [COLUMN, …], unique and never NULL"))
-        return
-    described = describe(connection, schema, table, options.query)
-    relation = Relation(0, schema, table, "f", tuple(RelationColumn(*column, True) for column in described))
-    unknown = unknown_columns(relation, options) if entry == f"{schema}.{table}" else []
-    problems += [settings.problem(path, problem.message, problem.suggestion) for problem in unknown]
+        message = f"table {one.full_name} has no primary key: rows that are read again could not be told apart"
+        raise ConfigError([settings.problem(path, message, "add message_key: [COLUMN, …], unique and never NULL")])
+    described = describe(connection, one.schema, one.table, options.query)
+    there = [column for column, _, _ in described]
+    twice = sorted({column for column in there if there.count(column) > 1})
+    if twice:
+        message = f"query {one.full_name} has more than one column {', '.join(twice)}"
+        raise ConfigError([settings.problem(path, message, "name them apart: SELECT a.id AS a_id, …")])
+    relation = Relation(0, one.schema, one.table, "f", tuple(RelationColumn(*column, True) for column in described))
+    unknown = unknown_columns(relation, options) if entry == one.full_name else []
     if unknown:
-        return
+        raise ConfigError([settings.problem(path, problem.message, problem.suggestion) for problem in unknown])
     columns = [sa.column(column, PgColumn(oid)) for column, oid, _ in described]
-    if kind == "query":
-        text = sa.text((options.query or "").replace(":", "\\:"))
-        source: sa.FromClause = text.columns(*columns).subquery(table)
+    if options.query is not None:
+        text = sa.text(f"{options.query}\n".replace(":", "\\:"))
+        source: sa.FromClause = text.columns(*columns).subquery(one.table)
     else:
-        source = sa.table(table, *columns, schema=schema)
+        source = sa.table(one.table, *columns, schema=one.schema)
     chosen = options.columns
     published = tuple(
         column
-        for column, _, _ in described
+        for column in there
         if column in key
         or (column in chosen.include if chosen.include is not None else column not in (chosen.exclude or ()))
     )
-    yield Polled(schema, table, event_topic(settings.name, schema, table), source, published, key, options), described
+    topic = event_topic(settings.name, one.schema, one.table)
+    return Polled(one.schema, one.table, topic, source, published, key, options), described
 
 
 def describe(connection: psycopg.Connection[Any], schema: str, table: str, query: str | None) -> Described:
     """Columns of a table, but for generated ones (no write-ahead log has them either), or of a query."""
-    source = f"({query}) AS q" if query is not None else sql.Identifier(schema, table).as_string()
+    source = f"({query}\n) AS q" if query is not None else sql.Identifier(schema, table).as_string()
     with reading(f"{schema}.{table}"), connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {source} LIMIT 0".encode())
         result = cursor.pgresult

@@ -14,7 +14,7 @@ from psycopg import sql
 from cdc import __version__, drivers, names
 from cdc.connections import WatchedConnection
 from cdc.databases import conninfo
-from cdc.errors import CdcError, SourceError
+from cdc.errors import CdcError, ConfigError, Refused, SourceError
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.postgres.types import SESSION_SETTINGS
 from cdc.plugins import Finding
@@ -27,7 +27,7 @@ from .modes import Full, Incrementing, TxColumn, UpdatedAt, mode_of
 from .postgres import Described, PgColumn, PostgresRows, describe, driver, reading, reflect, regclass
 from .rows import Polled
 from .settings import PolledTable, SqlPollSettings
-from .source import DeleteLog, Found
+from .source import DeleteLog, Found, Identity
 
 _ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'"
 
@@ -38,10 +38,36 @@ SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = to_regclass(%s) AND attname = ANY (%s)
 """
 
-_CACHE = """
-SELECT s.seqrelid::regclass::text, s.seqcache FROM pg_sequence s
-WHERE s.seqrelid = to_regclass(pg_get_serial_sequence(%s, %s)) AND s.seqcache > 1
+_SEQUENCE = """
+SELECT s.seqrelid::regclass::text,
+       CASE WHEN s.seqcache > 1 THEN 'has CACHE ' || s.seqcache || ': a session draws numbers that others pass first'
+            WHEN s.seqincrement < 0 THEN 'counts down'
+            ELSE 'begins anew when it has ended (CYCLE)' END,
+       CASE WHEN s.seqcache > 1 THEN 'CACHE 1' WHEN s.seqincrement < 0 THEN 'INCREMENT 1' ELSE 'NO CYCLE' END
+FROM pg_sequence s
+WHERE (s.seqcache > 1 OR s.seqincrement < 0 OR s.seqcycle) AND s.seqrelid IN (
+    SELECT to_regclass(pg_get_serial_sequence(%(table)s, %(column)s))::oid
+    UNION
+    SELECT d.refobjid FROM pg_attrdef v JOIN pg_attribute a ON a.attrelid = v.adrelid AND a.attnum = v.adnum
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = v.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE v.adrelid = to_regclass(%(table)s) AND a.attname = %(column)s
+)
 """
+
+_HEAPS = sa.text("""
+WITH RECURSIVE heap (oid) AS (
+    SELECT CAST(:name AS regclass)::oid
+    UNION SELECT i.inhrelid FROM heap JOIN pg_inherits i ON i.inhparent = heap.oid
+          JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
+) SELECT oid::bigint, coalesce(pg_relation_filenode(oid), 0)::bigint FROM heap ORDER BY 1
+""")
+
+_TYPES: dict[str, dict[int, str]] = {
+    "tx_column": {5069: "xid8"},
+    "updated_at": {1114: "timestamp", 1184: "timestamptz"},
+    "incrementing": {20: "bigint", 21: "smallint", 23: "integer"},
+}
+"""Mode → OID of a type and its name, that its column may have."""
 
 
 class PostgresSource:
@@ -50,13 +76,14 @@ class PostgresSource:
     Args:
         settings: all settings.
         name, section: the connector's.
+        check: called while rows are read; raises when it is time to stop.
     """
 
     stays = True
 
-    def __init__(self, settings: Settings, name: str, section: SqlPollSettings) -> None:
+    def __init__(self, settings: Settings, name: str, section: SqlPollSettings, check: Callable[[], None]) -> None:
         self._settings, self._name, self._section = settings, name, section
-        self._subject = f"connector {name}"
+        self._subject, self._check = f"connector {name}", check
         self._database = settings.databases[section.database]
         self._application = f"cdc {settings.name}.{name}"
         self._dbname = ""
@@ -83,18 +110,29 @@ class PostgresSource:
             yield connection.execution_options(isolation_level=isolation, postgresql_readonly=True)
 
     def find(self, connection: sa.Connection, refuse: Callable[[str, CdcError], None]) -> Sequence[Found]:
-        with connection.begin(), reading(self._subject):
+        found = []
+        with connection.begin(), self.reading(self._subject):
             session = driver(connection)
             self._dbname = session.info.dbname
-            found = []
-            for polled, described in reflect(session, self._settings, self._name, self._section):
+            standby = session.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+            for polled, described in reflect(session, self._settings, self._name, self._section, refuse):
                 try:
-                    found.append(self._found(session, polled, described))
-                except SourceError as error:
+                    with self.reading(polled.name), session.transaction():
+                        found.append(self._found(session, polled, described, standby=standby))
+                except (SourceError, ConfigError, Refused) as error:
                     if error.retriable:
                         raise
                     refuse(polled.name, error)
-            return found
+        return found
+
+    def reading(self, subject: str) -> AbstractContextManager[None]:
+        return reading(subject)
+
+    def identity(self, connection: sa.Connection, found: Found) -> Identity:
+        if found.polled.options.query is not None:
+            return []
+        rows = connection.execute(_HEAPS, {"name": regclass(found.polled)})
+        return [[int(oid), int(node)] for oid, node in rows]
 
     def advise(self, connection: sa.Connection, found: Found, what: str) -> Iterator[Finding]:
         options = found.polled.options
@@ -105,8 +143,7 @@ class PostgresSource:
 
     def still(self, connection: sa.Connection, found: Found) -> bool:
         polled = found.polled
-        with connection.begin():
-            return describe(driver(connection), polled.schema, polled.table, polled.options.query) == found.form
+        return describe(driver(connection), polled.schema, polled.table, polled.options.query) == found.form
 
     def now_us(self, connection: sa.Connection) -> int:
         return int(connection.execute(sa.text("SELECT (extract(epoch FROM now()) * 1000000)::bigint")).scalar_one())
@@ -128,40 +165,64 @@ class PostgresSource:
         session = WatchedConnection.connect(
             conninfo(self._database, application_name=self._application), autocommit=True
         )
-        more = {"statement_timeout": str(round(self._section.statement_timeout * 1000))}
+        more = {
+            "statement_timeout": str(round(self._section.statement_timeout * 1000)),
+            # Values are written into statements as this says.
+            "standard_conforming_strings": "on",
+        }
         for setting, value in {**SESSION_SETTINGS, **more}.items():
             session.execute(f"SET {setting} = '{value}'")
         session.autocommit = False
         return session
 
-    def _found(self, session: psycopg.Connection[Any], polled: Polled, described: Described) -> Found:
-        options = polled.options
-        rows = PostgresRows(polled, described, session, self._settings, self._section)
-        page = self._section.page
-        clock = PostgresClock(self._subject, options.look_back)
-        if options.column is not None and options.column not in polled.source.c:
-            adds = options.mode == "tx_column" and options.query is None
-            columns = ", ".join(column.key for column in polled.source.c)
+    def _found(self, session: psycopg.Connection[Any], polled: Polled, described: Described, *, standby: bool) -> Found:
+        options, page = polled.options, self._section.page
+        if options.column is not None:
+            self._check_column(polled, described, options.column)
+        asks = options.mode == "tx_column" or (options.mode in ("updated_at", "incrementing") and not options.look_back)
+        if standby and (asks or options.deletes == "log"):
             raise SourceError(
-                f"{self._subject}: table {polled.name} has no column {options.column}",
-                hint=tx_column_sql(polled, options.column) if adds else f"its columns: {columns}",
+                f"{self._subject}: table {polled.name}: a standby does not tell which transactions are open",
+                hint="name the primary, or choose mode snapshot_xmin or full, with deletes: compare",
             )
         if options.mode == "incrementing" and options.column is not None:
             self._check_sequence(session, polled, options.column)
+        rows = self._rows(session, polled, described)
+        clock = PostgresClock(self._subject, options.look_back)
         mode = mode_of(polled, clock, rows=page.rows, blocks=page.blocks, regclass=regclass(polled), by_row=True)
         return Found(polled, rows, mode, self._log(session, polled), described)
+
+    def _rows(self, session: psycopg.Connection[Any], polled: Polled, described: Described) -> PostgresRows:
+        return PostgresRows(polled, described, session, self._settings, self._section, self._check)
+
+    def _check_column(self, polled: Polled, described: Described, column: str) -> None:
+        """The column that a mode goes by. Raises: SourceError."""
+        options = polled.options
+        if column not in polled.source.c:
+            adds = options.mode == "tx_column" and options.query is None
+            columns = ", ".join(one.key for one in polled.source.c)
+            raise SourceError(
+                f"{self._subject}: table {polled.name} has no column {column}",
+                hint=tx_column_sql(polled, column) if adds else f"its columns: {columns}",
+            )
+        oid = next(oid for name, oid, _ in described if name == column)
+        wanted = _TYPES.get(options.mode, {})
+        if wanted and oid not in wanted:
+            raise SourceError(
+                f"{self._subject}: table {polled.name}: column {column} is no {' or '.join(wanted.values())}",
+                hint=f"mode {options.mode} goes by such a column",
+            )
 
     def _check_sequence(self, session: psycopg.Connection[Any], polled: Polled, column: str) -> None:
         """Numbers that a session keeps for itself are drawn long before they are used. Raises: SourceError."""
         if polled.options.query is not None:
             return
-        found = session.execute(_CACHE, [regclass(polled), column]).fetchone()
+        found = session.execute(_SEQUENCE, {"table": regclass(polled), "column": column}).fetchone()
         if found is not None:
-            sequence, cache = found
+            sequence, what, mend = found
             raise SourceError(
-                f"{self._subject}: table {polled.name}: sequence {sequence} has CACHE {cache}: a session draws numbers "
-                "that others pass before it uses them",
-                hint=f"ALTER SEQUENCE {sequence} CACHE 1; and end all sessions that hold numbers; or another mode",
+                f"{self._subject}: table {polled.name}: sequence {sequence} {what}",
+                hint=f"ALTER SEQUENCE {sequence} {mend}; and end all sessions that hold numbers; or another mode",
             )
 
     def _log(self, session: psycopg.Connection[Any], polled: Polled) -> DeleteLog | None:
@@ -180,13 +241,13 @@ class PostgresSource:
                 hint=delete_log_sql(polled, {name: types.get(name, "text") for name in polled.key}),
             )
         columns = [sa.column(name, polled.source.c[name].type) for name in polled.key]
-        log = sa.table(table, *columns, sa.column("_tx", _type_of(described, "_tx")), schema=schema).alias("log")
+        log = sa.table(table, *columns, sa.column("_tx", _type_of(described, "_tx")), schema=schema).alias("_cdc_log")
         same = [polled.source.c[name] == log.c[name] for name in polled.key]
         absent = sa.select(log).where(~sa.exists().select_from(polled.source).where(*same)).subquery("gone")
         options = PolledTable(mode="tx_column", column="_tx", mask=polled.options.mask)
         gone = replace(polled, source=absent, columns=polled.key, options=options)
         chosen = tuple(column for column in described if column[0] in polled.key)
-        rows = PostgresRows(gone, chosen, session, self._settings, self._section)
+        rows = self._rows(session, gone, chosen)
         return DeleteLog(gone, rows, TxColumn(Full(gone, self._section.page.rows, True), "_tx"))
 
 

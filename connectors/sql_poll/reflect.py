@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Final, NamedTuple
@@ -10,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from cdc.config.consistency import nothing_matches
-from cdc.errors import ConfigError, Problem
+from cdc.errors import CdcError, ConfigError, SourceError
 from cdc.names import event_topic
 from cdc.patterns import is_pattern, most_specific
 from cdc.settings import Settings
@@ -35,54 +36,71 @@ class _There(NamedTuple):
 
 
 def reflect(
-    connection: sa.Connection, settings: Settings, name: str, section: SqlPollSettings
-) -> list[tuple[Polled, tuple[Described, ...]]]:
+    connection: sa.Connection,
+    settings: Settings,
+    name: str,
+    section: SqlPollSettings,
+    refuse: Callable[[str, CdcError], None],
+) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
     """What is polled, as it is now.
 
     Args:
         connection: not PostgreSQL's; see `postgres.reflect`.
         settings, name, section: of the connector.
+        refuse: told of each entry that matches nothing, and of each table that cannot be polled, and why.
     Raises:
-        ConfigError: an entry that matches nothing, a table without key, a column that is not there.
         SourceUnavailable, SourceError: the database did not answer, or refused.
     """
-    with reading(f"connector {name}"):
-        found = _Reflection(connection, settings, name, section)
-        polled = [*found.queries(), *found.tables()]
-    if found.problems:
-        raise ConfigError(found.problems)
-    return polled
+    with reading(f"connector {name}"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=sa.exc.SAWarning, message="Did not recognize type")
+        yield from _Reflection(connection, settings, name, section, refuse).all()
 
 
 class _Reflection:
-    def __init__(self, connection: sa.Connection, settings: Settings, name: str, section: SqlPollSettings) -> None:
+    def __init__(
+        self,
+        connection: sa.Connection,
+        settings: Settings,
+        name: str,
+        section: SqlPollSettings,
+        refuse: Callable[[str, CdcError], None],
+    ) -> None:
         self._connection, self._settings, self._name, self._section = connection, settings, name, section
+        self._refuse = refuse
         self._database = connection.dialect.name
-        self.problems: list[Problem] = []
 
-    def queries(self) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
-        for entry, options in self._section.tables.items():
-            if options.query is not None:
-                schema, _, table = entry.partition(".")
-                described = describe_query(self._connection, options.query)
-                yield from self._polled(entry, _There(schema, table, True), options, described, ())
-
-    def tables(self) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
+    def all(self) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
+        """Queries and tables; one that cannot be polled is told, and the others go on."""
         entries = self._section.tables
         named = {entry for entry, options in entries.items() if options.query is not None}
+        parts = [(entry, entry.partition(".")) for entry in sorted(named)]
+        wanted = [(entry, _There(schema, table, True)) for entry, (schema, _, table) in parts]
         there = [one for one in _there(self._connection, entries) if f"{one.schema}.{one.table}" not in named]
         names = [f"{one.schema}.{one.table}" for one in there]
-        for one, full_name in zip(there, names, strict=True):
-            entry = most_specific(entries, full_name)
-            if entry is not None and not (one.view and is_pattern(entry)):
-                described, key = describe_table(self._connection, one.schema, one.table)
-                yield from self._polled(entry, one, entries[entry], described, key)
-        self.problems += [
-            nothing_matches(self._settings, self._name, entry, names)
-            for entry in entries
+        for entry in entries:
             # A more specific entry may have taken all that it matches.
-            if entry not in named and not any(most_specific([entry], full_name) for full_name in names)
-        ]
+            if entry not in named and not any(most_specific([entry], full_name) for full_name in names):
+                self._refuse(entry, ConfigError([nothing_matches(self._settings, self._name, entry, names)]))
+        for one, full_name in zip(there, names, strict=True):
+            matching = most_specific(entries, full_name)
+            if matching is not None and not (one.view and is_pattern(matching)):
+                wanted.append((matching, one))
+        for entry, one in wanted:
+            try:
+                with reading(f"{one.schema}.{one.table}"):
+                    found = self._described(entry, one)
+            except (SourceError, ConfigError) as error:
+                if error.retriable:
+                    raise
+                self._refuse(f"{one.schema}.{one.table}", error)
+            else:
+                yield found
+
+    def _described(self, entry: str, one: _There) -> tuple[Polled, tuple[Described, ...]]:
+        options = self._section.tables[entry]
+        if options.query is not None:
+            return self._polled(entry, one, options, describe_query(self._connection, options.query), ())
+        return self._polled(entry, one, options, *describe_table(self._connection, one.schema, one.table))
 
     def _polled(
         self,
@@ -91,13 +109,12 @@ class _Reflection:
         options: PolledTable,
         described: tuple[Described, ...],
         primary: tuple[str, ...],
-    ) -> Iterator[tuple[Polled, tuple[Described, ...]]]:
+    ) -> tuple[Polled, tuple[Described, ...]]:
         key = tuple(options.message_key or primary)
         wrong = list(_wrong(entry, one, options, [column.name for column in described], key))
         path = ("connectors", self._name, "tables", entry)
-        self.problems += [self._settings.problem(path, message, suggestion) for message, suggestion in wrong]
         if wrong:
-            return
+            raise ConfigError([self._settings.problem(path, message, suggestion) for message, suggestion in wrong])
         columns = [self._column(column) for column in described]
         if options.query is not None:
             text = sa.text(options.query.replace(":", "\\:"))
@@ -106,7 +123,7 @@ class _Reflection:
             source = sa.table(one.table, *columns, schema=one.schema)
         topic = event_topic(self._settings.name, one.schema, one.table)
         published = tuple(column.name for column in described if _published(column.name, options, key))
-        yield Polled(one.schema, one.table, topic, source, published, key, options), described
+        return Polled(one.schema, one.table, topic, source, published, key, options), described
 
     def _column(self, described: Described) -> sa.ColumnClause[Any]:
         kind = kind_of(described.type, self._database, "string")

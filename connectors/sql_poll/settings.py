@@ -158,6 +158,8 @@ class SqlPollSettings(ConnectorSettings):
             yield from self._query_wrongs(table, options)
         if options.deletes == "log" and options.delete_log is None:
             yield Wrong(("deletes",), "needs the table that a trigger writes", "add delete_log: SCHEMA.TABLE")
+        if options.delete_log is not None and "." not in options.delete_log:
+            yield Wrong(("delete_log",), "must be schema.table", f"such as public.{options.delete_log}")
         if options.delete_log is not None and options.deletes != "log":
             yield Wrong(("delete_log",), "has no effect without deletes: log", "add deletes: log")
         if options.mode == "full" and options.deletes == "none":
@@ -166,6 +168,8 @@ class SqlPollSettings(ConnectorSettings):
             yield Wrong(("mask",), "hmac needs a key", "add mask_key_file to the connector")
 
     def _query_wrongs(self, table: str, options: PolledTable) -> Iterator[Wrong]:
+        if ";" in (options.query or ""):
+            yield Wrong(("query",), "must be one SELECT, without a semicolon", "remove it")
         if patterns.is_pattern(table):
             yield Wrong(("query",), "belongs to one name, which its topic gets", "give it under a name of its own")
         if options.mode == "snapshot_xmin":

@@ -16,6 +16,12 @@ from cdc.plugins import Finding
 from .modes import Mode
 from .rows import Polled, Rows
 
+Identity = list[list[int]]
+"""What a table is: OID and file of each of its heaps. Another OID: another table; another file: its rows elsewhere.
+
+Empty where the database does not tell.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class DeleteLog:
@@ -67,8 +73,8 @@ class Source(Protocol):
         """What the settings name.
 
         Args:
-            refuse: told of each table that cannot be polled as the settings say, and why.
-        Raises: ConfigError, SourceUnavailable, SourceError.
+            refuse: told of each table, or entry of the settings, that cannot be polled, and why.
+        Raises: SourceUnavailable, SourceError.
         """
         ...
 
@@ -83,6 +89,14 @@ class Source(Protocol):
 
     def still(self, connection: sa.Connection, found: Found) -> bool:
         """Whether a table still has the columns that it had. Raises: SourceUnavailable, SourceError."""
+        ...
+
+    def identity(self, connection: sa.Connection, found: Found) -> Identity:
+        """What a table is now. Raises: SourceUnavailable, SourceError."""
+        ...
+
+    def reading(self, subject: str) -> AbstractContextManager[None]:
+        """Turns the driver's errors into ours, without values."""
         ...
 
     def now_us(self, connection: sa.Connection) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cdc.databases import kind
 from cdc.settings import Settings
 
@@ -9,12 +11,20 @@ from .settings import SqlPollSettings
 from .source import Source
 
 
-def source_of(settings: Settings, name: str, section: SqlPollSettings) -> Source:
-    """The source that a connector polls. Raises: ConfigError: its driver is not installed."""
+def source_of(
+    settings: Settings, name: str, section: SqlPollSettings, check: Callable[[], None] = lambda: None
+) -> Source:
+    """The source that a connector polls.
+
+    Args:
+        settings, name, section: of the connector.
+        check: called while rows are read; raises when it is time to stop.
+    Raises: ConfigError: its driver is not installed.
+    """
     if kind(settings.databases[section.database]) == "postgresql":
         from .postgres_source import PostgresSource
 
-        return PostgresSource(settings, name, section)
+        return PostgresSource(settings, name, section, check)
     from .generic_source import GenericSource
 
     return GenericSource(settings, name, section)

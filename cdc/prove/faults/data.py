@@ -42,7 +42,7 @@ def limit_docs(stage: Stage) -> None:
 
 def exceed_topic(stage: Stage, rng: Random) -> None:
     """An event that is too large stops the connector, loudly; once the topic takes it, nothing is missing."""
-    size = SMALL * (stage.round + 2)
+    size = SMALL * 2 * 4**stage.round  # more than the last round's limit
     with stage.source.connect() as connection:
         connection.execute(
             "INSERT INTO docs VALUES (nextval('ids'), 'large', %s)", [f"{rng.getrandbits(4 * size):0{size}x}"]
