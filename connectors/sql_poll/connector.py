@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,8 +66,8 @@ class SqlPollConnector:
         self._state = "starting"
         self._marks = Marks()
         self._tables: dict[str, TablePoll] = {}
+        self._ever: dict[str, TablePoll] = {}
         self._refused: dict[str, str] = {}
-        self._numbers = count()
         self._problem: str | None = None
         self._found_at = 0.0
         self._forced = self._cut = False
@@ -247,20 +246,22 @@ class SqlPollConnector:
         self._marks.heal(found)
         for name in self._tables.keys() - found.keys():
             self._log.info("a table is gone", table=name)
-        self._tables = {
-            name: self._taken_over(one, self._tables.get(name), spool) for name, one in sorted(found.items())
-        }
+        self._tables = {name: self._taken_over(one, spool) for name, one in sorted(found.items())}
 
-    def _taken_over(self, found: Found, before: TablePoll | None, spool: Spool) -> TablePoll:
+    def _taken_over(self, found: Found, spool: Spool) -> TablePoll:
+        """A table as it is now; of one that was gone all is known still: its last events may be under way."""
+        before = self._ever.get(found.polled.name)
         if before is not None:
             before.found = found
             return before
-        known = Known(spool, next(self._numbers))
+        known = Known(spool, len(self._ever))
         admin = client(AdminClient, self._settings.kafka)
         home = homes.look(admin, [found.polled.topic]).get(found.polled.topic)
         if home is not None:
             self._load(known, found, home)
-        return TablePoll(found, self._source, self._settings, self._section, known, self._marks, self._rest)
+        made = TablePoll(found, self._source, self._settings, self._section, known, self._marks, self._rest)
+        self._ever[found.polled.name] = made
+        return made
 
     def _load(self, known: Known, found: Found, home: Home) -> None:
         began, topic = time.monotonic(), found.polled.topic
@@ -305,11 +306,11 @@ def _words(poll: TablePoll) -> dict[str, Any]:
         "events": told.published,
         "seconds": round(told.seconds, 3),
         "polled_at": None if told.ended is None else datetime.fromtimestamp(told.ended, UTC).isoformat("T", "seconds"),
-        "may_miss": _may_miss(options.mode, options.look_back),
+        "may_miss": _may_miss(options.look_back),
     }
 
 
-def _may_miss(mode: str, look_back: float | None) -> str | None:
+def _may_miss(look_back: float | None) -> str | None:
     if look_back is None:
         return None
     return f"what is committed more than {look_back:g} s after it was written"

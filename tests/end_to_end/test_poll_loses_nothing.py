@@ -179,7 +179,7 @@ def _tell(record: Record, what: str, load: Load, verdicts: dict[str, Verdict], n
     for tables in CONNECTORS.values():
         for table, options in tables.items():
             how = f"{options['mode']}, deletes: {options.get('deletes', 'none')}"
-            record(f"{what}: {how}", verdicts[table])
+            record(f"{what}: {how}", str(verdicts[table]))
     rows, log = load.final_rows("items_at"), load.final_rows(LOG)
     for how, lost, of in (
         ("updated_at > last", naive.lost_rows(rows), rows),
