@@ -32,6 +32,7 @@ defects: env  ## five deliberate defects, each of which the prover must find: te
 bench: env  ## rates and CPU beside pg_recvlogical and COPY on the same data
 	$(PY) -m benchmarks.connector $(BENCH)
 	$(PY) -m benchmarks.sink $(BENCH)
+	$(PY) -m benchmarks.poll $(POLL)
 
 env: .venv/dev .venv/project .venv/compiled  ## make or bring up to date .venv, the project in it
 
