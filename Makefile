@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
-# Tests mostly wait for servers: more processes than cores. Each has servers of its own.
-JOBS ?= 3
+# Processes that tests run in; each has servers of its own.
+JOBS ?= 2
 PIP := $(PY) -m pip --disable-pip-version-check -q
 HOT := $(shell find cdc connectors sinks -name '*_cy.py' -o -name '*.pxd')
 LOCK := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11

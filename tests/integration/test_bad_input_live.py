@@ -16,7 +16,7 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from cdc.prove.bridge import Bridge
-from cdc.prove.observed import events
+from cdc.prove.observed import events, topics_of
 from cdc.prove.waiting import eventually
 from cdc.testing.servers import KafkaServer, PostgresServer
 from cdc.testing.system import HOST, free_port
@@ -79,9 +79,12 @@ class Case:
         bridge.start()
         bridge.until("streaming")
         self.insert(100, 101)
-        eventually(
-            lambda: (bridge.connector().get("lag_bytes"), bridge.connector().get("events")) >= (0, 3), 30, "stored"
-        )
+
+        def stored() -> bool:
+            servers = self.kafka.bootstrap_servers
+            return self.topic in topics_of(servers, self.name) and len(events(servers, [self.topic])) >= 3
+
+        eventually(stored, 60, "all rows are on the topic")
         assert bridge.stop() == 0
 
 
