@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -44,6 +45,14 @@ class ColumnSettings(Model):
     """Column → at most this many characters."""
     message_key: Annotated[list[str], Field(min_length=1)] | None = None
     """Columns of the event key instead of the primary key."""
+
+    def publishes(self, column: str, key: Collection[str]) -> bool:
+        """Whether events have a column; those of the key always."""
+        if column in key:
+            return True
+        if self.columns.include is not None:
+            return column in self.columns.include
+        return column not in (self.columns.exclude or ())
 
 
 def listed_tables(value: Any) -> Any:

@@ -112,7 +112,7 @@ class PostgresRows:
         section: SqlPollSettings,
         check: Callable[[], None],
     ) -> None:
-        self.polled, self.described, self._check = polled, described, check
+        self.polled, self._check = polled, check
         chosen = [column for column in described if column[0] in polled.columns]
         types = types_from_rows(connection.execute(TYPES_QUERY, [[oid for _, oid, _ in chosen]]).fetchall())
         quoted = sa.sql.quoted_name
@@ -294,13 +294,7 @@ def _polled(
         source: sa.FromClause = text.columns(*columns).subquery(one.table)
     else:
         source = sa.table(one.table, *columns, schema=one.schema)
-    chosen = options.columns
-    published = tuple(
-        column
-        for column in there
-        if column in key
-        or (column in chosen.include if chosen.include is not None else column not in (chosen.exclude or ()))
-    )
+    published = tuple(column for column in there if options.publishes(column, key))
     topic = event_topic(settings.name, one.schema, one.table)
     return Polled(one.schema, one.table, topic, source, published, key, options), described
 

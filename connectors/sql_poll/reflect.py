@@ -122,20 +122,13 @@ class _Reflection:
         else:
             source = sa.table(one.table, *columns, schema=one.schema)
         topic = event_topic(self._settings.name, one.schema, one.table)
-        published = tuple(column.name for column in described if _published(column.name, options, key))
+        published = tuple(column.name for column in described if options.publishes(column.name, key))
         return Polled(one.schema, one.table, topic, source, published, key, options), described
 
     def _column(self, described: Described) -> sa.ColumnClause[Any]:
         kind = kind_of(described.type, self._database, "string")
         zoned = kind.semantic == "io.debezium.time.ZonedTimestamp"
         return sa.column(described.name, SourceType(described.sql, zoned))
-
-
-def _published(name: str, options: PolledTable, key: Sequence[str]) -> bool:
-    chosen = options.columns
-    if name in key:
-        return True
-    return name in chosen.include if chosen.include is not None else name not in (chosen.exclude or ())
 
 
 def _wrong(

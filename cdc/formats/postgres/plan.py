@@ -113,7 +113,7 @@ def plan_table(
     _check_identity(relation, key_columns)
     columns = []
     for index, column in enumerate(relation.columns):
-        if not _published(column.name, options, key_columns):
+        if not options.publishes(column.name, key_columns):
             continue
         form, constant = _form(column, types, options, decimal)
         may_be_null = column.name not in not_null
@@ -155,14 +155,6 @@ def unknown_columns(relation: Relation, options: ColumnSettings) -> list[Problem
         for name in columns
         if name not in present
     ]
-
-
-def _published(name: str, options: ColumnSettings, key_columns: Sequence[str]) -> bool:
-    if name in key_columns:
-        return True
-    if options.columns.include is not None:
-        return name in options.columns.include
-    return name not in (options.columns.exclude or ())
 
 
 def _form(
