@@ -53,7 +53,7 @@ def order_encoder() -> RowEncoder:
         key_columns=["id"],
         topic="shop.public.orders",
         source=SourceInfo("shop", "warehouse", "0"),
-        decimal="string",
+        handling=Handling(),
         mask_key=None,
     )
     encoder = RowEncoder(plan)

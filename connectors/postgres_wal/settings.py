@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from cdc import databases, names, patterns
+from cdc.formats.handling import (
+    DEBEZIUM_DEFAULTS,
+    Adjustment,
+    Binaries,
+    Decimals,
+    Handling,
+    Hstores,
+    Intervals,
+    Style,
+    TimePrecision,
+    UnknownTypes,
+    context_headers,
+)
 from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
 from cdc.table_settings import ColumnSettings, ListToo, listed_tables
 
@@ -15,9 +28,10 @@ from cdc.table_settings import ColumnSettings, ListToo, listed_tables
 class TableOptions(ColumnSettings):
     """What may be set for one table or pattern of tables."""
 
-    unchanged: Literal["reselect", "mark"] | None = None
+    unchanged: Literal["reselect", "mark", "placeholder"] | None = None
     """TOAST values the server does not send: `reselect` reads the current value and flags it, `mark`
-    only names the columns. Default: reselect on compacted topics."""
+    only names the columns, `placeholder` puts a text in their place as Debezium does. Default: reselect
+    on compacted topics."""
     truncates: Literal["skip", "fan_out"] | None = None
     """TRUNCATE of the table: `skip`, or `fan_out` one marker to every partition."""
     snapshot_where: Annotated[str, Field(min_length=1)] | None = None
@@ -37,6 +51,24 @@ class BatchSettings(Model):
     """At most about this many bytes of keys and values."""
     linger: Duration = 0.002
     """How long an idle source's batch waits for more."""
+
+
+class MessageSettings(Model):
+    """Which logical messages are published: `include` or `exclude`, not both; all without either."""
+
+    include: list[str] | None = None
+    """Prefixes and patterns of them."""
+    exclude: list[str] | None = None
+    """All but these."""
+
+
+class HeartbeatSettings(Model):
+    """A record that says that the connector is alive, published also when nothing changes."""
+
+    interval: Duration = 10.0
+    """How often."""
+    topic_prefix: str = "__debezium-heartbeat"
+    """Of its topic, which the bridge's name ends: `__debezium-heartbeat.shop`."""
 
 
 class RetainedWalSettings(Model):
@@ -75,10 +107,59 @@ class PostgresWalSettings(ConnectorSettings):
     """The key of `mask: hmac`."""
     mask_key_file: str | None = None
     """File that holds the key of `mask: hmac`."""
-    decimal: Literal["string", "double", "precise"] = "string"
+    compatibility: Literal["debezium"] | None = None
+    """`debezium`: what is not set is as Debezium has it by default; docs/debezium.md lists the differences."""
+    format: Literal["debezium-json", "debezium-json-schemas"] = "debezium-json"
+    """Of keys and values: Debezium's JSON, or the same with Kafka Connect's schemas in every record."""
+    decimal: Decimals = "string"
     """Numerics as `string` (exact), `double`, or `precise` (Connect Decimal, base64)."""
-    unchanged: Literal["reselect", "mark"] | None = None
+    time_precision: TimePrecision = "adaptive"
+    """Dates and times as Debezium's `time.precision.mode` has them."""
+    binary: Binaries = "bytes"
+    """bytea as `bytes` (base64 in JSON), or as a string: `base64`, `base64-url-safe`, `hex`."""
+    interval: Intervals = "numeric"
+    """Intervals as `numeric` microseconds (a month is 30.4375 days) or as an ISO 8601 `string`."""
+    hstore: Hstores = "json"
+    """hstore as a `json` string or a `map`."""
+    money_fraction_digits: Annotated[int, Field(ge=0, le=32767)] = 2
+    """Digits of `money` behind the point."""
+    unknown_types: UnknownTypes = "text"
+    """Types of which Debezium knows nothing: their `text`, its `bytes`, or `skip` such columns."""
+    quirks: bool = False
+    """Do what Debezium hardly means, too; docs/debezium.md lists it."""
+    cdc_member: bool = True
+    """Whether values have the member `cdc` (position, unchanged columns)."""
+    context_headers: bool = False
+    """Whether events have Debezium's headers `__debezium.context.*`."""
+    tombstones: bool = True
+    """Whether a delete is followed by a record without value."""
+    skipped_operations: list[Literal["c", "u", "d", "t"]] = Field(default_factory=list)
+    """Operations that are not published: c (insert), u (update), d (delete), t (truncate)."""
+    schema_names: Adjustment = "none"
+    """How names of schemas that Avro would refuse are changed."""
+    field_names: Adjustment = "none"
+    """How names of columns that Avro would refuse are changed."""
+    propagate_source_type: list[str] = Field(default_factory=list)
+    """Columns (`schema.table.column`, patterns) whose schema tells their source type, length and scale."""
+    schema_comments: bool = False
+    """Whether schemas have the comments of columns and tables."""
+    transaction_metadata: bool = False
+    """Whether events say which transaction they are of, and `{name}.transaction` gets its begin and end."""
+    messages: MessageSettings | None = None
+    """What `pg_logical_emit_message` writes goes to `{name}.message`. Not set: it does not."""
+    heartbeat: HeartbeatSettings | None = None
+    """Publish a heartbeat now and then. Not set: none."""
+    unchanged: Literal["reselect", "mark", "placeholder"] | None = None
     """Default of the tables' `unchanged`."""
+    unchanged_placeholder: str = "__debezium_unavailable_value"
+    """What `placeholder` puts for values that are not known."""
+    publication_tables: Literal["captured", "all"] = "captured"
+    """The publication that is made has the captured tables, or `all` (needs a superuser)."""
+    publish_via_root: bool = True
+    """Changes of partitions are those of the table that is partitioned; else each has a topic of its own."""
+    snapshot_markers: bool = False
+    """`source.snapshot` says which row is the first and the last of a table and of all: one table is read
+    after the other then, in one piece."""
     truncates: Literal["skip", "fan_out"] = "skip"
     """Default of the tables' `truncates`."""
     timestamp: Literal["commit", "append"] | None = None
@@ -91,6 +172,40 @@ class PostgresWalSettings(ConnectorSettings):
     """After this long without a sign of life the server frees our lock."""
     retained_wal: RetainedWalSettings = RetainedWalSettings()
     """What to do about WAL that the server keeps because of the connector."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _profile(cls, section: Any) -> Any:
+        if isinstance(section, dict) and section.get("compatibility") == "debezium":
+            return {**DEBEZIUM_DEFAULTS, **section}
+        return section
+
+    @property
+    def handling(self) -> Handling:
+        """How values are written."""
+        return Handling(
+            self.decimal,
+            self.time_precision,
+            self.binary,
+            self.interval,
+            self.hstore,
+            self.money_fraction_digits,
+            self.unknown_types,
+            self.quirks,
+        )
+
+    def style(self, bridge: str) -> Style:
+        """How events are written around their values; `bridge` is its name."""
+        return Style(
+            with_cdc=self.cdc_member,
+            with_schemas=self.format == "debezium-json-schemas",
+            tombstones=self.tombstones,
+            context_headers=context_headers(bridge) if self.context_headers else (),
+            placeholder=self.unchanged_placeholder if self.unchanged == "placeholder" else None,
+            skipped=frozenset(self.skipped_operations),
+            schema_names=self.schema_names,
+            field_names=self.field_names,
+        )
 
     def captured(self) -> Sequence[str]:
         return list(self.tables)

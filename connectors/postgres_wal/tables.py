@@ -22,7 +22,7 @@ from .settings import PostgresWalSettings, TableOptions
 
 When: TypeAlias = Literal["always", "key_change", "never"]
 
-_WHEN: dict[str, When] = {"reselect": "always", "mark": "key_change"}
+_WHEN: dict[str, When] = {"reselect": "always", "mark": "key_change", "placeholder": "never"}
 """What `unchanged` asks for. A new key begins with all its values, or nobody could complete it."""
 
 
@@ -117,7 +117,8 @@ class Planner:
             key_columns=key,
             topic=topic,
             source=SourceInfo(name=self.settings.name, database=self.connection.info.dbname, version=__version__),
-            decimal=self.section.decimal,
+            handling=self.section.handling,
+            style=self.section.style(self.settings.name),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
             not_null=not_null,
             attnums=attnums,

@@ -20,6 +20,7 @@ from cdc import __version__
 from cdc.config.consistency import nothing_matches
 from cdc.errors import CdcError, ConfigError, ProtocolError, SourceError, SourceUnavailable
 from cdc.formats.debezium_json import SourceInfo
+from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import plan_table, unknown_columns
 from cdc.formats.postgres.relation import Relation, RelationColumn
@@ -128,7 +129,7 @@ class PostgresRows:
             key_columns=polled.key,
             topic=polled.topic,
             source=SourceInfo(settings.name, connection.info.dbname, __version__),
-            decimal=section.decimal,
+            handling=Handling(section.decimal),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
             not_null=not_null,
         )

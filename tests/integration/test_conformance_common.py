@@ -19,6 +19,7 @@ import pytest
 from psycopg import sql
 
 from cdc.event import BY_KEY, Record
+from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
@@ -102,7 +103,7 @@ def encoder_for(connection: psycopg.Connection[Any], relation: Relation, case: d
         key_columns=keys_of(connection, relation, options),
         topic=table,
         source=SourceInfo("conf", "conformance", "0"),
-        decimal=case["connector"].get("decimal.handling.mode", "precise"),
+        handling=Handling(case["connector"].get("decimal.handling.mode", "precise")),
         mask_key=None,
         not_null={name for (name,) in not_null},
     )

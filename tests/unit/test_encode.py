@@ -11,6 +11,7 @@ import pytest
 
 from cdc.errors import ProtocolError
 from cdc.event import BY_KEY, EVERY_PARTITION, Record
+from cdc.formats.handling import Handling, Style
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation
@@ -47,9 +48,9 @@ def encoder(
         key_columns=key,
         topic="shop.public.t",
         source=SourceInfo("shop", "warehouse", "0.1.0"),
-        decimal="string",
+        handling=Handling(),
         mask_key=b"secret",
-        with_cdc=with_cdc,
+        style=Style(with_cdc=with_cdc),
         not_null={column.name for column in of.columns} - {"v"},
     )
     made = RowEncoder(plan)

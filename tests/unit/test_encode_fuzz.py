@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from cdc.compiled import hot_modules
 from cdc.errors import ProtocolError
 from cdc.event import Record
+from cdc.formats.handling import Decimals, Handling
 from cdc.formats.postgres import encode_cy
 from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table
 from connectors.postgres_wal.settings import TableOptions
@@ -95,7 +96,7 @@ Rows = st.tuples(
 )
 
 
-def plan(decimal: str = "precise") -> TablePlan:
+def plan(decimal: Decimals = "precise") -> TablePlan:
     return plan_table(
         TABLE,
         TYPES,
@@ -103,12 +104,12 @@ def plan(decimal: str = "precise") -> TablePlan:
         key_columns=["id"],
         topic="t",
         source=SourceInfo("shop", "warehouse", "0"),
-        decimal=decimal,
+        handling=Handling(decimal),
         mask_key=b"key",
     )
 
 
-def encoder(module: ModuleType = COMPILED, decimal: str = "precise") -> Any:
+def encoder(module: ModuleType = COMPILED, decimal: Decimals = "precise") -> Any:
     made = module.RowEncoder(plan(decimal))
     made.begin(encode_cy.Transaction(1, 2, 3, None, "false", 4, 5))
     return made

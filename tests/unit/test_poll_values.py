@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import mssql, mysql, oracle, postgresql, sqlite
 
 from cdc.errors import SourceError, SourceUnavailable
+from cdc.formats.handling import Handling
 from cdc.formats.postgres.types import TypeInfo, form_of
 from cdc.schemas import Column
 from connectors.sql_poll.duckdb_types import type_of
@@ -96,10 +97,10 @@ def test_forms_are_those_of_postgresqls_types_of_the_same_meaning(decimal: str) 
         ("bit", 1, mysql.BIT(1)), ("bit", 9, mysql.BIT(9)),
     ]  # fmt: skip
     for name, modifier, type_ in pairs:
-        known = form_of(1, modifier, {1: TypeInfo(1, name, "pg_catalog", "b")}, decimal)
+        known = form_of(1, modifier, {1: TypeInfo(1, name, "pg_catalog", "b")}, Handling(decimal))
         kind = kind_of(type_, "mysql", decimal)
         assert (kind.form, kind.semantic, kind.parameters) == (known.json, known.semantic, known.parameters), name
-    free = form_of(1, -1, {1: TypeInfo(1, "numeric", "pg_catalog", "b")}, decimal)
+    free = form_of(1, -1, {1: TypeInfo(1, "numeric", "pg_catalog", "b")}, Handling(decimal))
     kind = kind_of(sa.Numeric(), "mysql", decimal)
     assert (kind.form, kind.semantic) == (free.json, free.semantic)
 

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from cdc.formats.debezium_json import SourceInfo
+from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import plan_table
 from cdc.formats.postgres.relation import Relation
@@ -36,7 +37,7 @@ def planned(relation: Relation, *, fan_out: bool = False) -> PlannedTable:
         key_columns=["id"],
         topic="shop.public.t",
         source=SourceInfo("shop", "db", "0"),
-        decimal="string",
+        handling=Handling(),
         mask_key=None,
     )
     return PlannedTable(plan, RowEncoder(plan), relation, reselect=False, fan_out=fan_out, append=False)

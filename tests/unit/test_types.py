@@ -12,6 +12,7 @@ import pytest
 
 from cdc.errors import ConfigError, ProtocolError, Refused
 from cdc.event import Record
+from cdc.formats.handling import Decimals, Handling
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table, unknown_columns
 from cdc.formats.postgres.relation import Relation, RelationColumn
@@ -42,7 +43,7 @@ def numeric(precision: int, scale: int) -> int:
     return (precision << 16 | scale & 0x7FF) + 4
 
 
-def plan(of: Relation, *, decimal: str = "string", key: tuple[str, ...] = (), **options: Any) -> TablePlan:
+def plan(of: Relation, *, decimal: Decimals = "string", key: tuple[str, ...] = (), **options: Any) -> TablePlan:
     return plan_table(
         of,
         OWN_TYPES,
@@ -50,7 +51,7 @@ def plan(of: Relation, *, decimal: str = "string", key: tuple[str, ...] = (), **
         key_columns=key,
         topic="shop.public.t",
         source=SourceInfo("shop", "warehouse", "0"),
-        decimal=decimal,
+        handling=Handling(decimal),
         mask_key=b"key",
     )
 
@@ -277,7 +278,7 @@ def test_a_table_s_description_tells_forms_keys_and_numbers() -> None:
         key_columns=["id"],
         topic="shop.public.t",
         source=SourceInfo("shop", "w", "0"),
-        decimal="precise",
+        handling=Handling("precise"),
         mask_key=None,
         not_null={"id", "paid"},
         attnums={"id": 1, "paid": 3, "tags": 4},
@@ -326,7 +327,7 @@ def test_an_hmac_without_a_key_is_refused() -> None:
     with pytest.raises(ConfigError, match="needs a key"):
         plan_table(
             relation(column("v", "text")), TYPES, options=TableOptions(mask={"v": "hmac"}), key_columns=[], topic="t",
-            source=SourceInfo("s", "d", "0"), decimal="string", mask_key=None,
+            source=SourceInfo("s", "d", "0"), handling=Handling(), mask_key=None,
         )  # fmt: skip
 
 

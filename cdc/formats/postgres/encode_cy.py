@@ -64,7 +64,7 @@ class RowEncoder(TupleReader):
         self.table = plan.table
         self.writer = ValueWriter(plan.mask_key)
         self.failing = -1
-        self.with_cdc = plan.with_cdc
+        self.with_cdc = plan.style.with_cdc
         self.keyed = bool(plan.key)
         columns = plan.columns
         self.names = [b"," + _member(column.name) for column in columns]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from cdc.errors import ConfigError, Problem, Refused
 from cdc.formats.debezium_json import SourceInfo, text
+from cdc.formats.handling import Handling, Style
 from cdc.schemas import Column, TableSchema
 from cdc.table_settings import ColumnSettings, Constant
 
@@ -14,6 +15,9 @@ from .relation import Relation, RelationColumn
 from .types import Form, Transcoder, TypeInfo, form_of, target_type, type_text
 
 __all__ = ["ColumnPlan", "SourceInfo", "TablePlan", "plan_table", "unknown_columns"]
+
+DEFAULT = Handling()
+PLAIN = Style()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class TablePlan:
         columns: the published ones, in the relation's order.
         key: names of the key's columns in the key's order; empty without a key.
         mask_key: of HMACs.
-        with_cdc: whether events have the member `cdc`.
+        style: how events are written around their values.
     """
 
     relation: Relation
@@ -57,7 +61,7 @@ class TablePlan:
     columns: tuple[ColumnPlan, ...]
     key: tuple[str, ...]
     mask_key: bytes | None = field(repr=False)
-    with_cdc: bool = True
+    style: Style = PLAIN
 
     @property
     def table(self) -> str:
@@ -84,9 +88,9 @@ def plan_table(
     key_columns: Sequence[str],
     topic: str,
     source: SourceInfo,
-    decimal: str,
+    handling: Handling = DEFAULT,
     mask_key: bytes | None,
-    with_cdc: bool = True,
+    style: Style = PLAIN,
     not_null: Collection[str] = (),
     attnums: Mapping[str, int] | None = None,
 ) -> TablePlan:
@@ -99,9 +103,9 @@ def plan_table(
         key_columns: primary key or message key; empty for a table without.
         topic: of the events.
         source: for the envelope.
-        decimal: form of numerics: `string`, `double` or `precise`.
+        handling: how values are written.
         mask_key: of HMACs; needed where a column is masked so.
-        with_cdc: whether events have the member `cdc`.
+        style: how events are written around their values.
         not_null: the columns that the catalogue says are NOT NULL; all others may be NULL.
         attnums: column numbers from the catalogue.
 
@@ -115,7 +119,7 @@ def plan_table(
     for index, column in enumerate(relation.columns):
         if not options.publishes(column.name, key_columns):
             continue
-        form, constant = _form(column, types, options, decimal)
+        form, constant = _form(column, types, options, handling)
         may_be_null = column.name not in not_null
         columns.append(
             ColumnPlan(
@@ -129,7 +133,7 @@ def plan_table(
                 ),
             )
         )
-    return TablePlan(relation, topic, source, tuple(columns), tuple(key_columns), mask_key, with_cdc)
+    return TablePlan(relation, topic, source, tuple(columns), tuple(key_columns), mask_key, style)
 
 
 def unknown_columns(relation: Relation, options: ColumnSettings) -> list[Problem]:
@@ -158,14 +162,14 @@ def unknown_columns(relation: Relation, options: ColumnSettings) -> list[Problem
 
 
 def _form(
-    column: RelationColumn, types: Mapping[int, TypeInfo], options: ColumnSettings, decimal: str
+    column: RelationColumn, types: Mapping[int, TypeInfo], options: ColumnSettings, handling: Handling
 ) -> tuple[Form, bytes | None]:
     match options.mask.get(column.name):
         case Constant(constant=constant):
             return Form(Transcoder.CONSTANT, zero=text(constant).decode()), text(constant)
         case "hmac":
             return Form(Transcoder.HMAC), None
-    form = form_of(column.type_oid, column.type_modifier, types, decimal)
+    form = form_of(column.type_oid, column.type_modifier, types, handling)
     if column.name in options.truncate:
         return Form(Transcoder.TRUNCATED, options.truncate[column.name], semantic=form.semantic), None
     return form, None
@@ -235,7 +239,7 @@ def _check_options(
 
 
 def _is_text(column: RelationColumn, types: Mapping[int, TypeInfo]) -> bool:
-    form = form_of(column.type_oid, column.type_modifier, types, "double")
+    form = form_of(column.type_oid, column.type_modifier, types, DEFAULT)
     return form.transcoder is Transcoder.TEXT and form.semantic is None
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Final
 
+from cdc.formats.handling import Handling
+
 SESSION_SETTINGS: Final[Mapping[str, str]] = {
     "client_encoding": "UTF8",
     "DateStyle": "ISO",
@@ -160,24 +162,24 @@ _MAX_DEPTH: Final = 32
 """Domains over domains, at most: a loop cannot be in the catalogue, but input is not trusted."""
 
 
-def form_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo], decimal: str) -> Form:
+def form_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo], handling: Handling) -> Form:
     """The form of a column's values.
 
     Args:
         type_oid, modifier: of the column.
         types: from `types_from_rows`; a type that is not there gets its text.
-        decimal: `string`, `double` or `precise`.
+        handling: how values are written.
     """
     info, modifier = _base(type_oid, modifier, types)
     if info is None:
         return TEXT_FORM
     if info.element_oid is not None:
-        return _array(info, modifier, types, decimal)
+        return _array(info, modifier, types, handling)
     if info.kind == "e":
         return Form(Transcoder.TEXT, semantic=_DATA + "Enum", parameters={"labels": list(info.labels)})
     if info.schema != "pg_catalog":
         return Form(Transcoder.TEXT, semantic=_DATA + "Ltree") if info.name == "ltree" else TEXT_FORM
-    return _SIMPLE.get(info.name) or _modified(info.name, modifier, decimal)
+    return _SIMPLE.get(info.name) or _modified(info.name, modifier, handling)
 
 
 def _base(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> tuple[TypeInfo | None, int]:
@@ -191,20 +193,20 @@ def _base(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> tuple[
     return None, -1
 
 
-def _array(info: TypeInfo, modifier: int, types: Mapping[int, TypeInfo], decimal: str) -> Form:
+def _array(info: TypeInfo, modifier: int, types: Mapping[int, TypeInfo], handling: Handling) -> Form:
     # An array's modifier is that of its elements.
     assert info.element_oid is not None
-    element = form_of(info.element_oid, modifier, types, decimal)
+    element = form_of(info.element_oid, modifier, types, handling)
     if element.transcoder is Transcoder.ARRAY:  # an array of a domain over an array
         element = TEXT_FORM
     return Form(Transcoder.ARRAY, json="array", zero="[]", element=element, delimiter=info.delimiter)
 
 
-def _modified(name: str, modifier: int, decimal: str) -> Form:
+def _modified(name: str, modifier: int, handling: Handling) -> Form:
     """Types whose form depends on their modifier."""
     match name:
         case "numeric":
-            return _numeric(modifier, decimal)
+            return _numeric(modifier, handling.decimal)
         case "time":
             digits = _fraction_digits(modifier)
             if digits <= 3:
