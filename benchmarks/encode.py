@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from cdc.compiled import summary
 from cdc.event import Record
+from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn

@@ -6,7 +6,7 @@ The forms are Debezium's (schemas off, adaptive time precision); `docs/types.md`
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any, Final
 
@@ -116,10 +116,15 @@ class Form:
             characters (truncated text).
         json: Kafka Connect's type of the JSON value, as in `cdc.schemas.Column.form`.
         semantic: Debezium's name of the meaning, or None.
-        parameters: what a reader of `semantic` needs.
+        parameters: what a reader of `semantic` needs, for the schemas topic.
+        connect_parameters: the parameters of Debezium's Connect schema; its version is 1 wherever it has a name.
+        doc: of Debezium's Connect schema.
+        optional: of an element, a field, a key or a value inside of another form: whether it may be null.
         zero: the JSON that stands for an unknown value of a NOT NULL column, where Debezium
             cannot leave it null: `before` under an identity that has only the key.
-        element: for arrays, the form of the elements.
+        element: for arrays, the form of the elements; for maps, of the values.
+        key: for maps, the form of the keys.
+        fields: for structs, their members in order.
         delimiter: for arrays, between the elements.
     """
 
@@ -131,23 +136,32 @@ class Form:
     zero: str = '""'
     element: Form | None = None
     delimiter: str = ","
+    connect_parameters: Mapping[str, str] = field(default_factory=dict)
+    doc: str | None = None
+    optional: bool = True
+    key: Form | None = None
+    fields: tuple[tuple[str, Form], ...] = ()
 
 
 _TIME = "io.debezium.time."
 _DATA = "io.debezium.data."
 
 TEXT_FORM: Final = Form(Transcoder.TEXT)
-_INT64: Final = Form(Transcoder.INTEGER, json="int64", zero="0")
+INT16: Final = Form(Transcoder.INTEGER, json="int16", zero="0")
+INT32: Final = Form(Transcoder.INTEGER, json="int32", zero="0")
+INT64: Final = Form(Transcoder.INTEGER, json="int64", zero="0")
+FLOAT64: Final = Form(Transcoder.FLOAT, json="float64", zero="0.0")
+BYTES: Final = Form(Transcoder.BYTES, json="bytes")
 
 _SIMPLE: Final[Mapping[str, Form]] = {
-    "int2": Form(Transcoder.INTEGER, json="int16", zero="0"),
-    "int4": Form(Transcoder.INTEGER, json="int32", zero="0"),
-    "int8": _INT64,
-    "oid": _INT64,
+    "int2": INT16,
+    "int4": INT32,
+    "int8": INT64,
+    "oid": INT64,
     "float4": Form(Transcoder.FLOAT, json="float32", zero="0.0"),
-    "float8": Form(Transcoder.FLOAT, json="float64", zero="0.0"),
+    "float8": FLOAT64,
     "bool": Form(Transcoder.BOOLEAN, json="boolean", zero="false"),
-    "bytea": Form(Transcoder.BYTES, json="bytes"),
+    "bytea": BYTES,
     "date": Form(Transcoder.DATE, json="int32", semantic=_TIME + "Date", zero="0"),
     "timetz": Form(Transcoder.ZONED_TIME, semantic=_TIME + "ZonedTime", zero='"00:00:00Z"'),
     "interval": Form(Transcoder.INTERVAL, json="int64", semantic=_TIME + "MicroDuration", zero="0"),
@@ -176,7 +190,12 @@ def form_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo], handlin
     if info.element_oid is not None:
         return _array(info, modifier, types, handling)
     if info.kind == "e":
-        return Form(Transcoder.TEXT, semantic=_DATA + "Enum", parameters={"labels": list(info.labels)})
+        return Form(
+            Transcoder.TEXT,
+            semantic=_DATA + "Enum",
+            parameters={"labels": list(info.labels)},
+            connect_parameters={"allowed": ",".join(info.labels)},
+        )
     if info.schema != "pg_catalog":
         return Form(Transcoder.TEXT, semantic=_DATA + "Ltree") if info.name == "ltree" else TEXT_FORM
     return _SIMPLE.get(info.name) or _modified(info.name, modifier, handling)
@@ -199,6 +218,8 @@ def _array(info: TypeInfo, modifier: int, types: Mapping[int, TypeInfo], handlin
     element = form_of(info.element_oid, modifier, types, handling)
     if element.transcoder is Transcoder.ARRAY:  # an array of a domain over an array
         element = TEXT_FORM
+    if element.semantic == _DATA + "Enum":  # Debezium's own: PostgresValueConverter.schemaBuilder
+        element = replace(element, optional=False)
     return Form(Transcoder.ARRAY, json="array", zero="[]", element=element, delimiter=info.delimiter)
 
 
@@ -228,7 +249,13 @@ def _modified(name: str, modifier: int, handling: Handling) -> Form:
             if modifier == 1:
                 return Form(Transcoder.BIT, json="boolean", zero="false")
             length = modifier if modifier > 0 else 2**31 - 1
-            return Form(Transcoder.BITS, json="bytes", semantic=_DATA + "Bits", parameters={"length": length})
+            return Form(
+                Transcoder.BITS,
+                json="bytes",
+                semantic=_DATA + "Bits",
+                parameters={"length": length},
+                connect_parameters={"length": str(length)},
+            )
         case _:
             return TEXT_FORM
 
@@ -248,7 +275,7 @@ def numeric_modifier(modifier: int) -> tuple[int, int] | None:
 def _numeric(modifier: int, decimal: str) -> Form:
     limits = numeric_modifier(modifier)
     if decimal == "double":
-        return Form(Transcoder.FLOAT, json="float64", zero="0.0")
+        return FLOAT64
     if decimal == "string":
         parameters = {"precision": limits[0], "scale": limits[1]} if limits else {}
         return Form(Transcoder.TEXT, parameters=parameters, zero='"0"')
@@ -258,6 +285,8 @@ def _numeric(modifier: int, decimal: str) -> Form:
             json="struct",
             semantic=_DATA + "VariableScaleDecimal",
             zero='{"scale":0,"value":"AA=="}',
+            doc="Variable scaled decimal",
+            fields=(("scale", replace(INT32, optional=False)), ("value", replace(BYTES, optional=False))),
         )
     return Form(
         Transcoder.DECIMAL,
@@ -266,6 +295,7 @@ def _numeric(modifier: int, decimal: str) -> Form:
         "org.apache.kafka.connect.data.Decimal",
         {"scale": limits[1], "precision": limits[0]},
         zero='"AA=="',
+        connect_parameters={"scale": str(limits[1]), "connect.decimal.precision": str(limits[0])},
     )
 
 
