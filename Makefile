@@ -8,11 +8,16 @@ PIP := $(PY) -m pip --disable-pip-version-check -q
 HOT := $(shell find cdc connectors sinks -name '*_cy.py' -o -name '*.pxd')
 LOCK := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
+# Cases of conformance with Debezium, what it emitted, and the folder for what we emit.
+CASES ?= ../shared/conformance/cases
+GOLDEN ?= $(CASES)/../golden
+OUT ?= build/conformance
+
 .DEFAULT_GOAL := help
-.PHONY: help demo check test defects bench env lock schema clean
+.PHONY: help demo check test conformance defects bench env lock schema clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/demo .venv/project .venv/compiled  ## watch a warehouse feed two services exactly once (no servers needed)
 	@.venv/bin/cdc demo $(DEMO)
@@ -25,6 +30,9 @@ check: env  ## format, lint, strict types, unit tests, import rules: under a min
 
 test: env  ## everything: real Kafka, every PostgreSQL, compiled and interpreted
 	.venv/bin/pytest -n $(JOBS) --dist worksteal $(TESTS)
+
+conformance: env  ## the events of CASES beside Debezium's in GOLDEN, byte for byte; into OUT; ONLY=name,name
+	$(PY) -m tests.conformance $(CASES) $(OUT) --golden $(GOLDEN) $(if $(ONLY),--only $(ONLY))
 
 defects: env  ## five deliberate defects, each of which the prover must find: ten minutes
 	.venv/bin/pytest -m defects tests/end_to_end/test_mutations.py
