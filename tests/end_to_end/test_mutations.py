@@ -49,6 +49,11 @@ def small_queue(stage: Stage) -> None:
     stage.yaml["connectors"]["source"]["batch"] = {"rows": 20_000}
 
 
+def large_batches(stage: Stage) -> None:
+    """However slow the defect makes it, the connector keeps up, and its reader looks at what it may confirm."""
+    stage.yaml["connectors"]["source"]["batch"] = {"rows": 20_000}
+
+
 DEFECTS = {
     "confirm before commit": Defect(
         "cdc/pipeline.py",
@@ -59,6 +64,7 @@ DEFECTS = {
         "                publisher.publish(batch)\n",
         "failpoints-running",
         0,
+        large_batches,
     ),
     "no fence": Defect(
         "cdc/publisher.py",
