@@ -91,7 +91,7 @@ def _literal(topic: str) -> tuple[str, bool]:
     """A topic as it is, or what stands before a pattern's first wildcard."""
     if not patterns.is_pattern(topic):
         return topic, False
-    return topic[: min(topic.find(c) for c in "*?[" if c in topic)], True
+    return patterns.beginning(topic), True
 
 
 def _covers(wide: Acl, narrow: Acl) -> bool:

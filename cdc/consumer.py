@@ -143,7 +143,7 @@ class EventConsumer:
                     **_PROPERTIES,
                     "group.id": self.group,
                     **({"group.instance.id": member} if member else {}),
-                    "topic.blacklist": rf"^{own}\.cdc\.,^{own}\.transaction$",
+                    "topic.blacklist": rf"^{own}\.cdc\.,^{own}\.transaction$,^{own}\.message$",
                     "error_cb": self._note_error,
                 },
             )

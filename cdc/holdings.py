@@ -133,7 +133,9 @@ class Holdings:
         captured = self._settings.connectors[self._connector].captured() or ()
         wanted = [names.topic_of_entry(self._settings.name, entry) for entry in captured]
         there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
-        used = homes.with_events(self._admin, [topic for topic in there if patterns.matching(wanted, topic)])
+        rowless = names.rowless_topics(self._settings.name)
+        mine = [topic for topic in there if topic not in rowless and patterns.matching(wanted, topic)]
+        used = homes.with_events(self._admin, mine)
         if used:
             raise Gap(
                 f"{self.stored.subject}: no position is stored on {self._topic}, but there are events on "

@@ -76,8 +76,8 @@ def _declared(settings: Settings, chosen: Collection[str], cluster: _Cluster) ->
 
 
 def _matching(pattern: str, cluster: _Cluster, settings: Settings) -> list[str]:
-    own = names.own_topics(settings.name)
-    return sorted(topic for topic in cluster.topics if topic not in own and patterns.matching([pattern], topic))
+    rowless = names.rowless_topics(settings.name)
+    return sorted(topic for topic in cluster.topics if topic not in rowless and patterns.matching([pattern], topic))
 
 
 def _topic_findings(

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
 
-from cdc.patterns import is_pattern
+from cdc.patterns import below, is_expression, is_pattern
 
 TOPIC_LENGTH = 249
 """Kafka's longest topic name."""
@@ -33,6 +33,8 @@ def event_topic(name: str, schema: str, table: str) -> str:
 def topic_of_entry(name: str, entry: str) -> str:
     """The topic of a name under `tables:`, or the pattern of topics that a pattern there means."""
     schema, dot, table = entry.partition(".")
+    if is_expression(entry):
+        return below(f"{name}.", entry)
     if is_pattern(entry) or not dot:
         return f"{name}.{entry}"
     return event_topic(name, schema, table)
@@ -53,14 +55,29 @@ def dead_letters_topic(name: str) -> str:
     return f"{name}.cdc.dead-letters"
 
 
-def heartbeat_topic(name: str) -> str:
-    """Where connectors show that they are alive."""
-    return f"{name}.cdc.heartbeat"
+def message_topic(name: str) -> str:
+    """Where logical messages go: Debezium's name of it (`LogicalDecodingMessageMonitor`)."""
+    return f"{name}.message"
+
+
+def transaction_topic(name: str) -> str:
+    """Where transactions begin and end: Debezium's name of it by default (`topic.transaction`)."""
+    return f"{name}.transaction"
+
+
+def heartbeat_topic(name: str, prefix: str) -> str:
+    """Where connectors show that they are alive; Debezium puts its prefix before the name."""
+    return f"{prefix}.{name}"
 
 
 def own_topics(name: str) -> tuple[str, ...]:
     """All topics that belong to the bridge itself; no table may have one of them."""
-    return offsets_topic(name), schemas_topic(name), dead_letters_topic(name), heartbeat_topic(name)
+    return offsets_topic(name), schemas_topic(name), dead_letters_topic(name)
+
+
+def rowless_topics(name: str) -> tuple[str, ...]:
+    """Topics that hold no rows, though events of the source may be on them: no sink can read them."""
+    return *own_topics(name), message_topic(name), transaction_topic(name)
 
 
 def slot_name(name: str, connector: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -53,6 +54,16 @@ def _schema(units: dict[str, float], example: str) -> WithJsonSchema:
     text = {"type": "string", "pattern": rf"^\s*\d+(\.\d+)?\s*({'|'.join(units)})?\s*$", "examples": [example]}
     return WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, text]})
 
+
+def _readable(pattern: str) -> str:
+    wrong = patterns.wrong_expression(pattern)
+    if wrong is not None:
+        raise ValueError(wrong)
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_readable)]
+"""A name, a pattern with `*`, `?` or `[…]`, or a regular expression between slashes; see `cdc.patterns`."""
 
 Duration = Annotated[float, BeforeValidator(lambda value: _scaled(value, _SECONDS, "5s")), _schema(_SECONDS, "5s")]
 """Seconds; written as `500ms`, `5s`, `10m`, `7d`, or a bare number of seconds."""
@@ -270,7 +281,7 @@ class Settings(BaseSettings):
     """The Kafka cluster, and how to speak to it."""
     databases: dict[str, DatabaseSettings] = {}
     """Databases by a name of your choice."""
-    topics: dict[str, TopicSettings] = {}
+    topics: dict[Pattern, TopicSettings] = {}
     """`defaults` for all topics; beside it topic names and patterns, the most specific one last."""
     connectors: dict[str, SerializeAsAny[ConnectorSettings]] = {}
     """What reads a source and publishes its changes."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 import typer
 
+from cdc import patterns
 from cdc.commands.options import Config, address_of
 from cdc.commands.status import progress
 from cdc.config import load
@@ -153,7 +153,7 @@ def _only(known: Sequence[str], connector: str | None, action: str) -> str:
 def _captures(settings: Settings, connector: str, table: str) -> bool:
     """Whether what is asked for may be among what is captured; either may be a pattern."""
     captured = settings.connectors[connector].captured() or []
-    return any(fnmatchcase(table, entry) or fnmatchcase(entry, table) for entry in captured)
+    return any(patterns.matches(entry, table) or patterns.matches(table, entry) for entry in captured)
 
 
 def _not_captured(settings: Settings, table: str, connector: str | None) -> Problem:

@@ -91,12 +91,16 @@ def _topics_nobody_fills(settings: Settings) -> Iterator[Wrong]:
     filled = [names.topic_of_entry(settings.name, table) for tables in captured.values() for table in tables]
     for name, sink in settings.sinks.items():
         for number, topic in enumerate(sink.topics):
-            own = topic in names.own_topics(settings.name)
-            if not own and any(_may_meet(topic, other) for other in filled):
+            if patterns.is_expression(topic):
+                message = "is a regular expression, which only tables may be chosen by"
+                yield Wrong(("sinks", name, "topics", number), message, "name a pattern with * and ?")
+                continue
+            rowless = topic in names.rowless_topics(settings.name)
+            if not rowless and any(_may_meet(topic, other) for other in filled):
                 continue
             suggestion = _nearest(topic, filled, "topics of the connectors")
-            if own:
-                suggestion = "the bridge's own topics hold no rows"
+            if rowless:
+                suggestion = "messages, transactions and the bridge's own topics hold no rows"
             yield Wrong(("sinks", name, "topics", number), f"no connector captures {topic}", suggestion)
 
 
@@ -125,7 +129,7 @@ def _may_meet(one: str, other: str) -> bool:
     if not patterns.is_pattern(other):
         return bool(patterns.matching([one], other))
     # Two patterns: whether they can meet is judged by what stands before their first wildcards.
-    left, right = (text[: min(text.find(c) for c in "*?[" if c in text)] for text in (one, other))
+    left, right = patterns.beginning(one), patterns.beginning(other)
     return left.startswith(right) or right.startswith(left)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any, TypeAlias
 
 import psycopg
@@ -15,7 +14,7 @@ from cdc.connections import WatchedConnection
 from cdc.errors import SourceError, SourceUnavailable
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, TypeInfo, types_from_rows
-from cdc.patterns import most_specific
+from cdc.patterns import matches, most_specific
 
 from .replication import connection_error
 from .settings import TableOptions
@@ -186,7 +185,7 @@ def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], sub
 def unmatched(wanted: Iterable[str], tables: Sequence[Table]) -> list[str]:
     """Entries of `tables:` that match no table (a more specific entry may have taken them all)."""
     names = [table.full_name for table in tables]
-    return [entry for entry in wanted if entry not in names and not any(fnmatchcase(name, entry) for name in names)]
+    return [entry for entry in wanted if not any(matches(entry, name) for name in names)]
 
 
 def all_tables(session: Session, subject: str) -> list[str]:

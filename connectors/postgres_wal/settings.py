@@ -21,7 +21,7 @@ from cdc.formats.handling import (
     UnknownTypes,
     context_headers,
 )
-from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
+from cdc.settings import ConnectorSettings, Duration, Model, Pattern, Settings, Size, Wrong
 from cdc.table_settings import ColumnSettings, ListToo, listed_tables
 
 
@@ -88,9 +88,9 @@ class PostgresWalSettings(ConnectorSettings):
     """The kind of connector."""
     database: str
     """A name under `databases:`."""
-    tables: Annotated[dict[str, TableOptions], BeforeValidator(listed_tables), Field(min_length=1), ListToo()]
-    """Names (`public.orders`) and patterns (`sales.*`, `public.audit_?`), as a list or as a mapping to
-    options; the most specific entry that matches a table wins."""
+    tables: Annotated[dict[Pattern, TableOptions], BeforeValidator(listed_tables), Field(min_length=1), ListToo()]
+    """Names (`public.orders`), patterns (`sales.*`, `public.audit_?`) and regular expressions between slashes
+    (`/sales\\.ord.*/`), as a list or as a mapping to options; the most specific entry that matches a table wins."""
     snapshot: Literal["initial", "never", "only"] = "initial"
     """`initial` (rows first, then the stream), `never`, or `only`."""
     snapshot_readers: Annotated[int, Field(ge=1, le=32)] = 4

@@ -148,6 +148,8 @@ class SqlPollSettings(ConnectorSettings):
     def _table_wrongs(self, table: str, options: PolledTable) -> Iterator[Wrong]:
         if "." not in table and not patterns.is_pattern(table):
             yield Wrong((), "must be schema.table", f"such as public.{table}")
+        if patterns.is_expression(table):
+            yield Wrong((), "is a regular expression, which only postgres_wal reads", "name patterns with * and ?")
         if options.mode in NEEDS_COLUMN and options.column is None:
             yield Wrong(("mode",), f"{options.mode} goes by a column", "add column: NAME")
         if options.mode not in NEEDS_COLUMN and options.column is not None:

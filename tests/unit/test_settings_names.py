@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +62,33 @@ def test_the_most_specific_pattern() -> None:
     assert patterns.most_specific(known, "public.audit_1") == "public.audit_?"
     assert patterns.most_specific(known, "Public.x") == "*"
     assert patterns.most_specific(["a.*"], "b.c") is None
+
+
+def test_a_regular_expression_matches_whole_names_of_either_case_as_debeziums_lists_do() -> None:
+    tables = ["s1.orders", "S1.Orders_old", "s1.lord", "s11.orders", "s1xorders"]
+    assert [table for table in tables if patterns.matches(r"/s1\.ord.*/", table)] == ["s1.orders", "S1.Orders_old"]
+    assert [table for table in tables if patterns.matches("/s1.orders|x/", table)] == ["s1.orders", "s1xorders"]
+    assert not patterns.matches("/\\w+/", "é")  # Java's classes are ASCII's
+
+
+def test_a_regular_expression_is_the_least_specific() -> None:
+    known = ["public.*", "/public.orders_with_a_long_expression|.*/", "*.*"]
+    assert patterns.matching(known, "public.orders") == [known[1], "*.*", "public.*"]
+    assert patterns.most_specific([known[1], "public.orders"], "public.orders") == "public.orders"
+
+
+def test_the_topics_of_a_regular_expression_begin_with_the_bridges_name() -> None:
+    topics = names.topic_of_entry("shop", r"/s1\.ord.*|x.y/")
+    assert patterns.matches(topics, "shop.S1.orders")
+    assert patterns.matches(topics, "shop.x.y")
+    assert not patterns.matches(topics, "SHOP.s1.orders")
+    assert not patterns.matches(topics, "shopxs1.orders")
+    assert patterns.beginning(topics) == "shop."
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beginning"),
+    [("public.orders", "public.orders"), ("public.o*", "public.o"), ("?x", ""), (r"/public\.o/", "")],
+)
+def test_what_all_names_of_a_pattern_begin_with(pattern: str, beginning: str) -> None:
+    assert patterns.beginning(pattern) == beginning
