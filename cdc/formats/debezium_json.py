@@ -8,7 +8,7 @@ The last member is this bridge's own; `unchanged` and `reselected` name columns 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
@@ -37,6 +37,31 @@ class SourceInfo:
     connector: str = "postgresql"
 
 
+@dataclass(slots=True)
+class Order:
+    """How many events a transaction has so far: Debezium's `TransactionContext`.
+
+    What is not published does not count, a changed key counts twice (delete and create), tombstones not at all.
+
+    Args:
+        total: all of them.
+        by_collection: by table ("schema.table"), in the order of their first events.
+    """
+
+    total: int = 0
+    by_collection: dict[str, int] = field(default_factory=dict)
+
+    def count(self, collection: str) -> tuple[int, int]:
+        """One more event; returns its `total_order` and its `data_collection_order`."""
+        self.total = total = self.total + 1
+        self.by_collection[collection] = within = self.by_collection.get(collection, 0) + 1
+        return total, within
+
+    def before(self) -> Order:
+        """As it is now: for events that may have to be made again."""
+        return Order(self.total, dict(self.by_collection))
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """What the events of one transaction (or of a snapshot) have in common.
@@ -51,6 +76,8 @@ class Transaction:
         now_ns: when it is processed, ns since the Unix epoch.
         timestamp_ms: of the records; 0 lets the broker choose.
         generation: how often a heal made positions begin anew.
+        order: counts its events, where they say which they are (`transaction_metadata`): each one's `transaction`
+            is `{"id": "XID:LSN of the event", "total_order": …, "data_collection_order": …}`; None: null.
     """
 
     commit_lsn: int
@@ -61,6 +88,7 @@ class Transaction:
     now_ns: int
     timestamp_ms: int
     generation: int = 0
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
