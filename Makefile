@@ -4,6 +4,9 @@ PYTHON ?= python3
 PY := .venv/bin/python
 # Processes that tests run in; each has servers of its own.
 JOBS ?= 2
+# Of `make fuzz`: how many inputs, and what they are made from.
+INPUTS ?= 1000000
+SEED ?= 1
 PIP := $(PY) -m pip --disable-pip-version-check -q
 HOT := $(shell find cdc connectors sinks -name '*_cy.py' -o -name '*.pxd')
 LOCK := .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
@@ -14,7 +17,7 @@ GOLDEN ?= $(CASES)/../golden
 OUT ?= build/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test conformance defects bench env lock schema clean
+.PHONY: help demo check test conformance defects fuzz bench env lock schema clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +39,10 @@ conformance: env  ## the events of CASES beside Debezium's in GOLDEN, byte for b
 
 defects: env  ## five deliberate defects, each of which the prover must find: ten minutes
 	.venv/bin/pytest -m defects tests/end_to_end/test_mutations.py
+
+fuzz: env  ## damaged messages, rows and events into every parser (INPUTS=10000000), and a tenth interpreted
+	$(PY) -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)
+	CDC_INTERPRETED=1 $(PY) -m tests.fuzz --inputs $$(($(INPUTS) / 10)) --seed $(SEED)
 
 bench: env  ## rates and CPU beside pg_recvlogical and COPY on the same data
 	$(PY) -m benchmarks.connector $(BENCH)

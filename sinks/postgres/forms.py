@@ -253,10 +253,15 @@ def _duration(_: Column, value: Any) -> str:
     return _INFINITE_DURATIONS.get(micros) or (f"-{_clock(-micros)}" if micros < 0 else _clock(micros))
 
 
+_MOST_DIGITS: Final = 131_072
+"""Before the point of a numeric; behind it there are fewer."""
+
+
 def _decimal(unscaled: bytes, scale: int) -> str:
-    number = int.from_bytes(unscaled, "big", signed=True)
-    digits = tuple(int(digit) for digit in str(abs(number)))
-    return format(Decimal((int(number < 0), digits, -scale)), "f")
+    number = Decimal(int.from_bytes(unscaled, "big", signed=True)).as_tuple()
+    if len(number.digits) > 2 * _MOST_DIGITS or abs(scale) > _MOST_DIGITS:
+        raise ValueError("not a number that PostgreSQL can store")
+    return format(Decimal((number.sign, number.digits, -scale)), "f")
 
 
 def _fixed_decimal(column: Column, value: Any) -> str:
@@ -270,12 +275,17 @@ def _variable_decimal(_: Column, value: Any) -> str:
     return _decimal(_decoded(value.get("value")), value["scale"])
 
 
+_LONGEST_BITS: Final = 83_886_080
+"""Of the type `bit`; Debezium's length is more where the column has none (CREATE TABLE … AS)."""
+
+
 def _bits(column: Column, value: Any) -> str:
-    """Little-endian bytes → binary digits. `bit varying` lost its leading zeros in Debezium's form."""
+    """Little-endian bytes → binary digits. What has no length lost its leading zeros in Debezium's form."""
     digits = format(int.from_bytes(_decoded(value), "little"), "b")
-    if column.target_type.startswith("bit varying"):
+    length = int(column.parameters["length"])
+    if column.target_type.startswith("bit varying") or length > _LONGEST_BITS:
         return digits.lstrip("0")
-    return digits.zfill(int(column.parameters["length"]))
+    return digits.zfill(length)
 
 
 _BY_MEANING: Final[Mapping[str | None, Callable[[Column, Any], str]]] = {

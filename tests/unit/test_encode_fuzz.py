@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
+from base64 import b64decode
 from contextlib import suppress
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,29 +20,10 @@ from cdc.formats.handling import Decimals, Handling
 from cdc.formats.postgres import encode_cy
 from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table
 from connectors.postgres_wal.settings import TableOptions
+from tests.interpreted import ENCODER, interpreted
 from tests.unit.row_messages import TYPES, UNCHANGED, Values, column, copy_line, delete, insert, relation, update
 
-FOLDER = Path(encode_cy.__file__).parent
-SOURCES = ("writer_cy", "temporal_cy", "transcode_cy", "tuples_cy", "encode_cy")
-
-
-def interpreted() -> ModuleType:
-    """The encoder as its sources run, whatever is compiled."""
-    names = [f"cdc.formats.postgres.{source}" for source in SOURCES]
-    kept = {name: sys.modules.pop(name, None) for name in names}
-    try:
-        for name, source in zip(names, SOURCES, strict=True):
-            spec = spec_from_file_location(name, FOLDER / f"{source}.py")
-            assert spec is not None
-            assert spec.loader is not None
-            module = sys.modules[name] = module_from_spec(spec)
-            spec.loader.exec_module(module)
-        return sys.modules[names[-1]]
-    finally:
-        sys.modules.update({name: module for name, module in kept.items() if module is not None})
-
-
-INTERPRETED = interpreted()
+INTERPRETED = interpreted(ENCODER)
 COMPILED = importlib.import_module("cdc.formats.postgres.encode_cy")
 compiled_only = pytest.mark.skipif(
     not all(module.compiled for module in hot_modules() if module.name.startswith("cdc.formats.")),
@@ -163,6 +142,18 @@ def test_bytes_that_are_no_utf8_are_refused(raw: bytes) -> None:
         assert isinstance(records, list)
         assert records[0][2] is not None
         assert orjson.loads(records[0][2])["after"]["v_text"] == text
+
+
+def test_a_numeric_may_have_more_digits_than_python_reads() -> None:
+    row: list[str | None] = [None] * len(TABLE.columns)
+    place = [each.name for each in TABLE.columns].index("v_numeric")
+    row[0], row[place] = "1", "-1" + "0" * 9999 + ".5"
+    records = encoded(ENCODER, insert(row))
+    assert isinstance(records, list)
+    assert records[0][2] is not None
+    found = orjson.loads(records[0][2])["after"]["v_numeric"]
+    assert found["scale"] == 1
+    assert int.from_bytes(b64decode(found["value"]), "big", signed=True) == -(10**10_000 + 5)
 
 
 @compiled_only

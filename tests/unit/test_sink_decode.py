@@ -217,6 +217,8 @@ def test_forms_that_only_the_general_path_knows() -> None:
     assert converted("AQE=", type_="bit(9)", parameters={"length": 9}, **bits) == "100000001"
     assert converted("", type_="bit(9)", parameters={"length": 9}, **bits) == "000000000"
     assert converted("BQ==", type_="bit varying", parameters={"length": 2**31 - 1}, **bits) == "101"
+    # A bit column of CREATE TABLE … AS has no length, and Debezium says the largest one: two gigabytes of zeros.
+    assert converted("BQ==", type_="bit", parameters={"length": 2**31 - 1}, **bits) == "101"
     assert converted(37_091_106_780_000, type_="interval") == "10303:05:06.780000"
     assert converted(-36_572_706_000_001, type_="interval") == "-10159:05:06.000001"
     assert converted([1, None, -3], type_="integer[]") == '{"1",NULL,"-3"}'
@@ -227,6 +229,17 @@ def test_forms_that_only_the_general_path_knows() -> None:
     assert converted(-719_163, type_="date") == "0001-12-31 BC"
     assert converted(-62_167_219_200_000, type_="timestamp(3)") == "0001-01-01 00:00:00 BC"
     assert converted("-4712-01-01T00:00:00.000000Z", type_="timestamptz") == "4713-01-01T00:00:00.000000Z BC"
+
+
+def test_a_numeric_may_have_as_many_digits_as_postgres_stores_and_no_more() -> None:
+    variable = {"type_": "numeric", "form": "struct", "semantic": "io.debezium.data.VariableScaleDecimal"}
+    number = 10**100_000 + 7
+    value = base64.b64encode(number.to_bytes(number.bit_length() // 8 + 1, "big")).decode()
+    found = converted({"scale": 3, "value": value}, **variable)
+    assert (len(found), found[:2], found[-5:]) == (100_002, "10", "0.007")
+    for scale in (2**31 - 1, -(2**31)):
+        with pytest.raises(ValueError, match="not a number that PostgreSQL can store"):
+            converted({"scale": scale, "value": "AQ=="}, **variable)
 
 
 def test_a_description_survives_its_topic() -> None:

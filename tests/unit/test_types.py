@@ -315,10 +315,11 @@ def test_a_masked_column_is_described_as_text() -> None:
         ({"mask": {"id": Constant(constant="x")}}, "key column id cannot be masked by a constant"),
         ({"truncate": {"id": 3}}, "key column id cannot be truncated"),
         ({"truncate": {"n": 3}}, "column n is not text"),
+        ({"truncate": {"m": 3}}, "column m is not text"),
     ],
 )
 def test_settings_that_would_make_wrong_events_are_refused(options: dict[str, Any], said: str) -> None:
-    of = relation(column("id", "text", key=True), column("n", "int4"))
+    of = relation(column("id", "text", key=True), column("n", "int4"), column("m", "numeric"))
     with pytest.raises(ConfigError, match=said):
         plan(of, key=("id",), **options)
 

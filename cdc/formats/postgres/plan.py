@@ -239,7 +239,7 @@ def _check_options(
 
 
 def _is_text(column: RelationColumn, types: Mapping[int, TypeInfo]) -> bool:
-    form = form_of(column.type_oid, column.type_modifier, types, DEFAULT)
+    form = form_of(column.type_oid, column.type_modifier, types, Handling(decimal="precise"))  # a number is no text
     return form.transcoder is Transcoder.TEXT and form.semantic is None
 
 

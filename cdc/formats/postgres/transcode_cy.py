@@ -6,6 +6,7 @@ C types of attributes and arguments are in `transcode_cy.pxd`.
 """
 
 import hmac
+from decimal import Decimal
 
 from cdc import cython
 from cdc.formats.postgres.temporal_cy import MALFORMED
@@ -366,7 +367,8 @@ class ValueWriter(TemporalWriter):
 
 def _large_integer(digits: bytes, negative: bool) -> bytes:
     """More digits than an int64 is sure to hold, in the form of `Writer.integer_bytes`."""
-    value = -int(digits) if negative else int(digits)
+    value = int(Decimal(digits.decode()))  # int() itself refuses more than 4300 digits
+    value = -value if negative else value
     size = (value if value >= 0 else ~value).bit_length() // 8 + 1
     writer = Writer()
     writer.base64(value.to_bytes(size, "big", signed=True), 0, size)
