@@ -17,6 +17,7 @@ from cdc.commands import dead_letters
 from cdc.commands.check import check
 from cdc.commands.demo import demo
 from cdc.commands.heal import heal
+from cdc.commands.import_debezium import import_debezium
 from cdc.commands.init import init
 from cdc.commands.poll import poll
 from cdc.commands.prove import prove
@@ -52,7 +53,7 @@ def _options(
 ) -> None: ...
 
 
-for command in (init, check, run, status, snapshot, poll, tail, heal, schema, demo, prove):
+for command in (init, check, run, status, snapshot, poll, tail, heal, import_debezium, schema, demo, prove):
     app.command()(command)
 app.add_typer(dead_letters.app, name="dead-letters")
 

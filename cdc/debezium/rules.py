@@ -1,37 +1,21 @@
-"""What becomes of each property of Debezium's PostgreSQL connector: one rule a property. Pure."""
+"""What becomes of each property of Debezium's PostgreSQL connector: those that are taken over. Pure.
+
+Names and values are those of 3.6: `PostgresConnectorConfig`, `RelationalDatabaseConnectorConfig`,
+`CommonConnectorConfig`, `AbstractTopicNamingStrategy`, and Kafka Connect's own. `absent` has the rest.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from cdc.debezium.draft import Draft, Variable
 from cdc.debezium.values import BadValue, boolean, expressions, listed, pattern, whole, word
 
-
-@dataclass(slots=True)
-class Draft:
-    """What rules fill: sections of our document.
-
-    Args:
-        connector, database, topics: sections; `topics` is its `defaults`.
-        table: options of the one entry under `tables:`.
-    """
-
-    connector: dict[str, Any] = field(default_factory=dict)
-    database: dict[str, Any] = field(default_factory=dict)
-    topics: dict[str, Any] = field(default_factory=dict)
-    table: dict[str, Any] = field(default_factory=dict)
-
-    def columns(self, option: str) -> dict[str, Any]:
-        """The mapping of an option of columns."""
-        found: dict[str, Any] = self.table.setdefault(option, {})
-        return found
-
-
 Take = Callable[..., None]
-"""Fills a draft with a property's value; what its name holds comes behind. Raises BadValue."""
+"""Fills a draft with a property's value; what the property's name holds comes behind it. Raises BadValue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,31 +23,25 @@ class Rule:
     """What becomes of one property.
 
     Args:
-        name: of the property, or an expression where it holds parameters.
-        note: our setting, or why there is none.
-        take: takes the value over; None: it is not.
-        lacking: whether something is lost without it; else it is needless here.
-        default: Debezium's; with it nothing is lost.
+        name: of the property, as documents write it.
+        setting: ours.
+        take: takes the value over.
+        note: what else there is to say.
+        expression: of names that hold parameters.
     """
 
     name: str
-    note: str
-    take: Take | None = None
-    lacking: bool = False
-    default: str | None = None
+    setting: str
+    take: Take
+    note: str = ""
+    expression: str | None = None
 
 
-def rule_of(name: str) -> tuple[Rule | None, tuple[str, ...]]:
-    """The rule of a property, and what its name holds."""
-    if name in RULES:
-        return RULES[name], ()
-    for rule in NAMED:
-        if found := re.fullmatch(rule.name, name):
-            return rule, found.groups()
-    return None, ()
+def _apart(draft: Draft, value: str) -> None:
+    """Taken over together with others: see `translate` and `tables`."""
 
 
-def _words(setting: str, words: dict[str, Any]) -> Take:
+def _words(setting: str, words: Mapping[str, Any]) -> Take:
     def take(draft: Draft, value: str) -> None:
         draft.connector[setting] = words[word(value, words)]
 
@@ -81,16 +59,93 @@ def _flag(setting: str) -> Take:
     return take
 
 
-def _text(setting: str) -> Take:
+def _number(setting: str) -> Take:
     def take(draft: Draft, value: str) -> None:
-        draft.connector[setting] = value.strip()
+        draft.connector[setting] = whole(value)
 
     return take
 
 
+def _patterns(section: Callable[[Draft], dict[str, Any]], key: str) -> Take:
+    def take(draft: Draft, value: str) -> None:
+        section(draft)[key] = [pattern(one) for one in expressions(value)]
+
+    return take
+
+
+def _parameter(name: str) -> Take:
+    def take(draft: Draft, value: str) -> None:
+        draft.parameters()[name] = value.strip()
+
+    return take
+
+
+def _topic(setting: str, read: Callable[[str], Any]) -> Take:
+    def take(draft: Draft, value: str) -> None:
+        draft.topics[setting] = read(value)
+
+    return take
+
+
+def _class(draft: Draft, value: str) -> None:
+    if value.strip().rpartition(".")[2] not in ("PostgresConnector", "PostgreSqlConnector"):
+        raise BadValue("must be io.debezium.connector.postgresql.PostgresConnector")
+
+
+def _password(draft: Draft, value: str) -> None:
+    draft.database["password"] = Variable("${SOURCE_PASSWORD}")
+    draft.remarks.append("database.password is not written down: set SOURCE_PASSWORD, or use password_file")
+
+
+def _sslmode(draft: Draft, value: str) -> None:
+    draft.parameters()["sslmode"] = word(value, ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"))
+
+
 def _plugin(draft: Draft, value: str) -> None:
-    if value.strip().lower() != "pgoutput":
-        raise BadValue("only pgoutput is read here; the slot is made anew with it")
+    if word(value, ("pgoutput", "decoderbufs")) != "pgoutput":
+        draft.remarks.append("plugin.name: the slot is read with pgoutput; one of decoderbufs cannot be gone on with")
+
+
+def _slot(draft: Draft, value: str) -> None:
+    if not re.fullmatch(r"[a-z0-9_]{1,63}", value.strip()):
+        raise BadValue("must be of a-z, 0-9 and '_', 63 at most")
+    draft.connector["slot"] = value.strip()
+
+
+def _publication(draft: Draft, value: str) -> None:
+    draft.connector["publication"] = value.strip()
+
+
+def _autocreate(draft: Draft, value: str) -> None:
+    mode = word(value, ("all_tables", "disabled", "filtered", "no_tables"))
+    if mode == "disabled":
+        draft.connector["create"] = False
+    elif mode == "no_tables":
+        raise BadValue("a publication without tables is not made here; make it yourself, and use disabled")
+    else:
+        draft.connector["publication_tables"] = "all" if mode == "all_tables" else "captured"
+
+
+_SNAPSHOTS = {
+    "initial": ("initial", ""),
+    "no_data": ("never", ""),
+    "initial_only": ("only", ""),
+    "always": ("initial", "tables are read at the first start only; `cdc snapshot` reads them again when you want"),
+    "when_needed": ("initial", "a gap is told instead of being read over; `cdc heal` shows and mends it"),
+}
+
+
+def _snapshot(draft: Draft, value: str) -> None:
+    mode = word(value, (*_SNAPSHOTS, "configuration_based", "custom"))
+    if mode not in _SNAPSHOTS:
+        raise BadValue(f"{mode} has no counterpart here; choose one of {', '.join(_SNAPSHOTS)}")
+    draft.connector["snapshot"], remark = _SNAPSHOTS[mode]
+    if remark:
+        draft.remarks.append(f"snapshot.mode {mode}: {remark}")
+
+
+def _readers(draft: Draft, value: str) -> None:
+    draft.connector["snapshot_readers"] = min(max(whole(value), 1), 32)
 
 
 def _skipped(draft: Draft, value: str) -> None:
@@ -98,44 +153,28 @@ def _skipped(draft: Draft, value: str) -> None:
     if operations == ["none"]:
         operations = []
     if any(operation not in ("c", "u", "d", "t") for operation in operations):
-        raise BadValue("must be none, or of c, u, d, t")
+        raise BadValue("must be none, or of c, u, d and t")
     draft.connector["skipped_operations"] = operations
     draft.connector["truncates"] = "skip" if "t" in operations else "fan_out"
 
 
 def _heartbeat_interval(draft: Draft, value: str) -> None:
     if milliseconds := whole(value):
-        draft.connector.setdefault("heartbeat", {})["interval"] = f"{milliseconds}ms"
+        draft.section("heartbeat")["interval"] = f"{milliseconds}ms"
 
 
 def _heartbeat_prefix(draft: Draft, value: str) -> None:
-    draft.connector.setdefault("heartbeat", {})["topic_prefix"] = value.strip()
-
-
-def _messages(key: str) -> Take:
-    def take(draft: Draft, value: str) -> None:
-        draft.connector["messages"] = {key: [pattern(one) for one in expressions(value)]}
-
-    return take
+    draft.section("heartbeat")["topic_prefix"] = value.strip()
 
 
 def _unknown_types(draft: Draft, value: str) -> None:
     draft.connector["unknown_types"] = "bytes" if boolean(value) else "skip"
 
 
-def _schemas(draft: Draft, value: str) -> None:
-    draft.connector["format"] = "debezium-json-schemas" if boolean(value) else "debezium-json"
-
-
-def _columns(key: str) -> Take:
-    def take(draft: Draft, value: str) -> None:
-        draft.columns("columns")[key] = [pattern(one) for one in expressions(value)]
-
-    return take
-
-
-def _propagate(draft: Draft, value: str) -> None:
-    draft.connector["propagate_source_type"] = [pattern(one) for one in expressions(value)]
+def _placeholder(draft: Draft, value: str) -> None:
+    if value.lower().startswith("hex:"):
+        raise BadValue("a placeholder in hexadecimal has no counterpart here")
+    draft.connector["unchanged_placeholder"] = value
 
 
 def _mask(draft: Draft, value: str, length: str) -> None:
@@ -143,102 +182,145 @@ def _mask(draft: Draft, value: str, length: str) -> None:
         draft.columns("mask")[pattern(one)] = {"constant": "*" * int(length)}
 
 
-def _truncate(draft: Draft, value: str, length: str) -> None:
-    for one in expressions(value):
-        draft.columns("truncate")[pattern(one)] = int(length)
-
-
 def _hash(draft: Draft, value: str, version: str | None, algorithm: str, salt: str) -> None:
     for one in expressions(value):
         draft.columns("mask")[pattern(one)] = {"hash": algorithm, "salt": salt, "version": 2 if version else 1}
 
 
+def _truncate(draft: Draft, value: str, length: str) -> None:
+    for one in expressions(value):
+        draft.columns("truncate")[pattern(one)] = int(length)
+
+
 def _message_key(draft: Draft, value: str) -> None:
     keys: list[str] = []
     for entry in filter(None, map(str.strip, value.split(";"))):
-        table, colon, columns = entry.partition(":")
-        if not colon or not columns.strip():
+        # Key.CustomKeyMapper.MSG_KEY_COLUMNS_PATTERN
+        found = re.fullmatch(r"([^:]+):([^:,]+(?:,[^:,]+)*)", entry)
+        if not found:
             raise BadValue("must be table:column,column, several separated by semicolons")
-        keys += [pattern(f"{table}.{column}") for column in listed(columns)]
+        keys += [pattern(f"{found[1]}.{column}") for column in listed(found[2])]
+    if not keys:
+        raise BadValue("must name columns")
     draft.table["message_key"] = keys
 
 
-_PLACED = "stands in the database's URL"
+def _converter(draft: Draft, value: str) -> None:
+    if value.strip().rpartition(".")[2] != "JsonConverter":
+        raise BadValue(
+            "only org.apache.kafka.connect.json.JsonConverter has a counterpart: keys and values are JSON here"
+        )
+    # What JsonConverter does unless `schemas.enable` says otherwise, wherever that stands.
+    draft.connector.setdefault("format", "debezium-json-schemas")
 
-RULES = {
-    rule.name: rule
-    for rule in (
-        Rule("topic.prefix", "`name`", lambda draft, value: None),
-        Rule("database.hostname", _PLACED, lambda draft, value: None),
-        Rule("database.port", _PLACED, lambda draft, value: None),
-        Rule("database.user", _PLACED, lambda draft, value: None),
-        Rule("database.dbname", _PLACED, lambda draft, value: None),
-        Rule("plugin.name", "pgoutput only", _plugin),
-        Rule("slot.name", "`slot`", _text("slot")),
-        Rule("publication.name", "`publication`", _text("publication")),
-        Rule(
-            "snapshot.mode",
-            "`snapshot`",
-            _words("snapshot", {"initial": "initial", "no_data": "never", "initial_only": "only"}),
-        ),
-        Rule("decimal.handling.mode", "`decimal`", _same("decimal", "precise", "double", "string"), default="precise"),
-        Rule(
-            "time.precision.mode",
-            "`time_precision`",
-            _same(
-                "time_precision",
-                "adaptive",
-                "adaptive_time_microseconds",
-                "connect",
-                "isostring",
-                "microseconds",
-                "nanoseconds",
-            ),
-        ),
-        Rule("binary.handling.mode", "`binary`", _same("binary", "bytes", "base64", "base64-url-safe", "hex")),
-        Rule("interval.handling.mode", "`interval`", _same("interval", "numeric", "string")),
-        Rule("hstore.handling.mode", "`hstore`", _same("hstore", "json", "map")),
-        Rule(
-            "money.fraction.digits",
-            "`money_fraction_digits`",
-            lambda draft, value: draft.connector.update(money_fraction_digits=whole(value)),
-        ),
-        Rule("include.unknown.datatypes", "`unknown_types`", _unknown_types),
-        Rule("extended.headers.enabled", "`context_headers`", _flag("context_headers")),
-        Rule("tombstones.on.delete", "`tombstones`", _flag("tombstones")),
-        Rule("skipped.operations", "`skipped_operations`, `truncates`", _skipped),
-        Rule("schema.name.adjustment.mode", "`schema_names`", _same("schema_names", "none", "avro", "avro_unicode")),
-        Rule("field.name.adjustment.mode", "`field_names`", _same("field_names", "none", "avro", "avro_unicode")),
-        Rule("include.schema.comments", "`schema_comments`", _flag("schema_comments")),
-        Rule("column.propagate.source.type", "`propagate_source_type`", _propagate),
-        Rule("provide.transaction.metadata", "`transaction_metadata`", _flag("transaction_metadata")),
-        Rule("heartbeat.interval.ms", "`heartbeat.interval`", _heartbeat_interval),
-        Rule("topic.heartbeat.prefix", "`heartbeat.topic_prefix`", _heartbeat_prefix),
-        Rule("message.prefix.include.list", "`messages.include`", _messages("include")),
-        Rule("message.prefix.exclude.list", "`messages.exclude`", _messages("exclude")),
-        Rule("column.include.list", "`columns.include`", _columns("include")),
-        Rule("column.exclude.list", "`columns.exclude`", _columns("exclude")),
-        Rule("message.key.columns", "`message_key`", _message_key),
-        Rule("schema.include.list", "`tables`", lambda draft, value: None),
-        Rule("schema.exclude.list", "`tables`", lambda draft, value: None),
-        Rule("table.include.list", "`tables`", lambda draft, value: None),
-        Rule("table.exclude.list", "`tables`", lambda draft, value: None),
-        Rule(
-            "publication.autocreate.mode",
-            "`publication_tables`",
-            _words("publication_tables", {"all_tables": "all", "filtered": "captured"}),
-        ),
-        Rule("publish.via.partition.root", "`publish_via_root`", _flag("publish_via_root")),
-        Rule("unavailable.value.placeholder", "`unchanged_placeholder`", _text("unchanged_placeholder")),
-        Rule("value.converter.schemas.enable", "`format`", _schemas),
-        Rule("key.converter.schemas.enable", "`format`", _schemas),
-    )
-}
-"""Properties with a fixed name."""
 
-NAMED = (
-    Rule(r"column\.mask\.with\.(\d+)\.chars", "`mask`", _mask),
-    Rule(r"column\.truncate\.to\.(\d+)\.chars", "`truncate`", _truncate),
-    Rule(r"column\.mask\.hash\.(v2\.)?([^.]+)\.with\.salt\.(.+)", "`mask`", _hash),
+def _schemas(draft: Draft, value: str) -> None:
+    draft.connector["format"] = "debezium-json-schemas" if boolean(value) else "debezium-json"
+
+
+def _cleanup(value: str) -> str:
+    return word(value.replace(" ", ""), ("compact", "delete", "compact,delete"))
+
+
+_ADDRESS = "`databases.source.url`"
+_TEMPORAL = ("adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds")
+_ADJUSTMENTS = ("none", "avro", "avro_unicode")
+
+TAKEN = (
+    Rule("name", "the connector's name", _apart),
+    Rule("connector.class", "`type`", _class),
+    Rule("topic.prefix", "`name`", _apart, "Of a-z, 0-9, '.', '_' and '-' here."),
+    Rule("database.hostname", _ADDRESS, _apart),
+    Rule("database.port", _ADDRESS, _apart),
+    Rule("database.user", _ADDRESS, _apart),
+    Rule("database.dbname", _ADDRESS, _apart),
+    Rule("database.password", "`databases.source.password`", _password, "As `${SOURCE_PASSWORD}`."),
+    Rule("database.sslmode", "`parameters.sslmode`", _sslmode),
+    Rule("database.sslrootcert", "`parameters.sslrootcert`", _parameter("sslrootcert")),
+    Rule("database.sslcert", "`parameters.sslcert`", _parameter("sslcert")),
+    Rule("database.sslkey", "`parameters.sslkey`", _parameter("sslkey"), "In PEM; Java's is in DER."),
+    Rule("plugin.name", "pgoutput", _plugin),
+    Rule("slot.name", "`slot`", _slot),
+    Rule("publication.name", "`publication`", _publication),
+    Rule("publication.autocreate.mode", "`publication_tables`, `create`", _autocreate),
+    Rule("publish.via.partition.root", "`publish_via_root`", _flag("publish_via_root")),
+    Rule("schema.include.list", "`tables`", _apart),
+    Rule("schema.exclude.list", "`tables`", _apart),
+    Rule("table.include.list", "`tables`", _apart, "One entry each, in this order: so snapshots read them."),
+    Rule("table.exclude.list", "`tables`", _apart),
+    Rule("column.include.list", "`columns.include`", _patterns(lambda draft: draft.columns("columns"), "include")),
+    Rule("column.exclude.list", "`columns.exclude`", _patterns(lambda draft: draft.columns("columns"), "exclude")),
+    Rule("message.key.columns", "`message_key`", _message_key),
+    Rule("column.mask.with.LENGTH.chars", "`mask`", _mask, expression=r"column\.mask\.with\.(\d+)\.chars"),
+    Rule("column.truncate.to.LENGTH.chars", "`truncate`", _truncate, expression=r"column\.truncate\.to\.(\d+)\.chars"),
+    Rule(
+        "column.mask.hash.ALGORITHM.with.salt.SALT",
+        "`mask`",
+        _hash,
+        "`column.mask.hash.v2.…` likewise.",
+        expression=r"column\.mask\.hash\.(v2\.)?([^.]+)\.with\.salt\.(.+)",
+    ),
+    Rule("snapshot.mode", "`snapshot`", _snapshot),
+    Rule("snapshot.max.threads", "`snapshot_readers`", _readers),
+    Rule("snapshot.include.collection.list", "`snapshot_where`", _apart, "`false` for the other tables."),
+    Rule("snapshot.select.statement.overrides", "`snapshot_where`", _apart),
+    Rule(
+        "snapshot.select.statement.overrides.TABLE",
+        "`snapshot_where`",
+        lambda draft, value, table: None,
+        "Of `SELECT * FROM TABLE WHERE …`.",
+        expression=r"snapshot\.select\.statement\.overrides\.(.+)",
+    ),
+    Rule("decimal.handling.mode", "`decimal`", _same("decimal", "precise", "double", "string")),
+    Rule("time.precision.mode", "`time_precision`", _same("time_precision", *_TEMPORAL)),
+    Rule("binary.handling.mode", "`binary`", _same("binary", "bytes", "base64", "base64-url-safe", "hex")),
+    Rule("interval.handling.mode", "`interval`", _same("interval", "numeric", "string")),
+    Rule("hstore.handling.mode", "`hstore`", _same("hstore", "json", "map")),
+    Rule("money.fraction.digits", "`money_fraction_digits`", _number("money_fraction_digits")),
+    Rule("include.unknown.datatypes", "`unknown_types`", _unknown_types),
+    Rule("unavailable.value.placeholder", "`unchanged_placeholder`", _placeholder),
+    Rule("schema.name.adjustment.mode", "`schema_names`", _same("schema_names", *_ADJUSTMENTS)),
+    Rule("field.name.adjustment.mode", "`field_names`", _same("field_names", *_ADJUSTMENTS)),
+    Rule("include.schema.comments", "`schema_comments`", _flag("schema_comments")),
+    Rule(
+        "column.propagate.source.type",
+        "`propagate_source_type`",
+        _patterns(lambda draft: draft.connector, "propagate_source_type"),
+    ),
+    Rule("skipped.operations", "`skipped_operations`, `truncates`", _skipped),
+    Rule("tombstones.on.delete", "`tombstones`", _flag("tombstones")),
+    Rule("extended.headers.enabled", "`context_headers`", _flag("context_headers")),
+    Rule("provide.transaction.metadata", "`transaction_metadata`", _flag("transaction_metadata")),
+    Rule(
+        "message.prefix.include.list",
+        "`messages.include`",
+        _patterns(lambda draft: draft.section("messages"), "include"),
+    ),
+    Rule(
+        "message.prefix.exclude.list",
+        "`messages.exclude`",
+        _patterns(lambda draft: draft.section("messages"), "exclude"),
+    ),
+    Rule("heartbeat.interval.ms", "`heartbeat.interval`", _heartbeat_interval),
+    Rule("topic.heartbeat.prefix", "`heartbeat.topic_prefix`", _heartbeat_prefix),
+    Rule("heartbeat.topics.prefix", "`heartbeat.topic_prefix`", _heartbeat_prefix, "The older name."),
+    Rule("key.converter", "`format`", _converter),
+    Rule("value.converter", "`format`", _converter),
+    Rule("key.converter.schemas.enable", "`format`", _schemas),
+    Rule("value.converter.schemas.enable", "`format`", _schemas),
+    Rule("topic.creation.default.partitions", "`topics.defaults.partitions`", _topic("partitions", whole)),
+    Rule(
+        "topic.creation.default.replication.factor",
+        "`topics.defaults.replication_factor`",
+        _topic("replication_factor", lambda value: int(value) if value.strip() == "-1" else whole(value)),
+    ),
+    Rule(
+        "topic.creation.default.cleanup.policy", "`topics.defaults.cleanup_policy`", _topic("cleanup_policy", _cleanup)
+    ),
+    Rule(
+        "topic.creation.default.retention.ms",
+        "`topics.defaults.retention`",
+        _topic("retention", lambda value: f"{whole(value)}ms"),
+    ),
 )
-"""Those whose name holds parameters."""
+"""In the order of the documentation."""

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from cdc.debezium.rules import Draft, rule_of
-from cdc.debezium.values import BadValue, alternatives, expressions, pattern
-
-_LISTS = ("schema.include.list", "schema.exclude.list", "table.include.list", "table.exclude.list")
+from cdc.debezium.absent import LACKING, NEEDLESS
+from cdc.debezium.draft import Draft, Variable
+from cdc.debezium.rules import TAKEN, Rule
+from cdc.debezium.tables import entries
+from cdc.debezium.values import BadValue, refers
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A property that is not taken over, or not as it stands.
+    """What is said of a property.
 
     Args:
-        name: of the property.
+        name: of the property, as it was given.
         words: what is the matter.
-        wrong: whether Debezium would refuse it, or we cannot go on without it.
     """
 
     name: str
     words: str
-    wrong: bool = False
 
 
 @dataclass(slots=True)
@@ -35,11 +34,15 @@ class Translation:
 
     Args:
         document: as our YAML holds it.
-        told: what is not taken over, and why.
+        wrong: values that Debezium would refuse, or that leave nothing to go on with.
+        lost: properties that are not taken over, and why.
+        remarks: what is taken over, but not as it was.
     """
 
     document: dict[str, Any]
-    told: list[Told] = field(default_factory=list)
+    wrong: list[Told] = field(default_factory=list)
+    lost: list[Told] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def translate(name: str, config: Mapping[str, str]) -> Translation:
@@ -49,55 +52,91 @@ def translate(name: str, config: Mapping[str, str]) -> Translation:
         name: of the connector in Kafka Connect.
         config: its properties.
     """
-    draft, told = Draft(), list[Told]()
+    draft, wrong, lost = Draft(), list[Told](), list[Told]()
     for given, value in config.items():
-        rule, groups = rule_of(given)
+        rule, parameters = _rule(given)
         if rule is None:
-            told.append(Told(given, "is not known here"))
-        elif rule.take is None:
-            if rule.lacking and value.strip().lower() != rule.default:
-                told.append(Told(given, rule.note))
+            lost += _absent(given, value)
+        elif refers(value) and given != "database.password":
+            wrong.append(Told(given, "is a reference that only Kafka Connect resolves; write the value in its place"))
         else:
             try:
-                rule.take(draft, value, *groups)
+                rule.take(draft, value, *parameters)
             except BadValue as error:
-                told.append(Told(given, str(error), wrong=True))
+                wrong.append(Told(given, str(error)))
+    tables: dict[str, dict[str, Any]] = {}
     try:
-        tables = _tables(config)
-    except BadValue:
-        tables = "*.*"
-    return Translation(_document(name, config, draft, tables), told)
+        tables = entries(config, draft.table, draft.remarks)
+    except BadValue as error:
+        wrong.append(Told("", str(error)))
+    wrong += _missing(config)
+    draft.remarks += _about_converters(config)
+    document = _document(name, config, draft, tables)
+    return Translation(document, wrong, lost, draft.remarks)
 
 
-def _tables(config: Mapping[str, str]) -> str:
-    """The pattern of captured tables: `Selectors.TableSelectionPredicateBuilder`, where a list that includes wins."""
-    given = {key: alternatives(expressions(config[key])) for key in _LISTS if config.get(key, "").strip()}
-    if not given:
-        return "*.*"
-    ahead = ""
-    if included := given.get("schema.include.list"):
-        ahead = rf"(?=(?:{included})\.)"
-    elif excluded := given.get("schema.exclude.list"):
-        ahead = rf"(?!(?:{excluded})\.)"
-    if included := given.get("table.include.list"):
-        return pattern(f"{ahead}(?:{included})" if ahead else included)
-    if excluded := given.get("table.exclude.list"):
-        ahead += rf"(?!(?:{excluded})\Z)"
-    return pattern(f"{ahead}.*")
+def _rule(name: str) -> tuple[Rule | None, tuple[str, ...]]:
+    """The rule of a property that is taken over, and what the property's name holds."""
+    for rule in TAKEN:
+        if rule.expression is None and rule.name == name:
+            return rule, ()
+        if rule.expression is not None and (found := re.fullmatch(rule.expression, name)):
+            return rule, found.groups()
+    return None, ()
 
 
-def _document(name: str, config: Mapping[str, str], draft: Draft, tables: str) -> dict[str, Any]:
-    connector = {"type": "postgres_wal", "database": "source", "compatibility": "debezium", **draft.connector}
-    connector.setdefault("slot", "debezium")
-    connector.setdefault("publication", "dbz_publication")
-    connector["tables"] = {tables: draft.table}
-    host, port = config.get("database.hostname", "localhost"), config.get("database.port", "5432")
-    user, database = quote(config.get("database.user", "")), quote(config.get("database.dbname", ""))
-    source: dict[str, Any] = {"url": f"postgresql://{user}@{host}:{port}/{database}", **draft.database}
-    return {
-        "name": config.get("topic.prefix", ""),
-        "kafka": {"bootstrap_servers": "localhost:9092"},
-        "databases": {"source": source},
-        "topics": {"defaults": {"partitions": 1, "cleanup_policy": "delete", **draft.topics}},
-        "connectors": {re.sub(r"[^a-z0-9_-]", "-", name.lower()): connector},
+def _absent(name: str, value: str) -> Iterator[Told]:
+    for absent in (*LACKING, *NEEDLESS):
+        if absent.means(name):
+            if absent.lost(value):
+                yield Told(name, absent.why)
+            return
+    yield Told(name, "is not known here")
+
+
+def _missing(config: Mapping[str, str]) -> Iterator[Told]:
+    for name in ("topic.prefix", "database.hostname", "database.user", "database.dbname"):
+        if not config.get(name, "").strip():
+            yield Told(name, "is missing")
+    prefix = config.get("topic.prefix", "").strip()
+    if prefix and not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", prefix):
+        yield Told(
+            "topic.prefix", "must be of a-z, 0-9, '.', '_' and '-' here, 64 at most, and begins with one of a-z, 0-9"
+        )
+
+
+def _about_converters(config: Mapping[str, str]) -> Iterator[str]:
+    enabled = [config.get(f"{kind}.converter.schemas.enable", "").strip().lower() for kind in ("key", "value")]
+    if not any(enabled) and not any(f"{kind}.converter" in config for kind in ("key", "value")):
+        yield "the worker's converters are not known: without schemas; else set format: debezium-json-schemas"
+    if all(enabled) and enabled[0] != enabled[1]:
+        yield "key.converter.schemas.enable and value.converter.schemas.enable differ: `format` is for both"
+    if "plugin.name" not in config:
+        yield "plugin.name is not given, and Debezium's is decoderbufs then: the slot must be one of pgoutput"
+
+
+def _document(name: str, config: Mapping[str, str], draft: Draft, tables: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The sections in the order in which people read them."""
+    connector = {
+        "type": "postgres_wal",
+        "database": "source",
+        "compatibility": "debezium",
+        "slot": "debezium",
+        "publication": "dbz_publication",
+        **draft.connector,
+        "tables": tables if any(tables.values()) else list(tables),
     }
+    user, host = quote(config.get("database.user", "").strip()), config.get("database.hostname", "").strip()
+    port, database = config.get("database.port", "5432").strip(), quote(config.get("database.dbname", "").strip())
+    return {
+        "name": config.get("topic.prefix", "").strip(),
+        "kafka": {"bootstrap_servers": Variable("${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}")},
+        "databases": {"source": {"url": f"postgresql://{user}@{host}:{port}/{database}", **draft.database}},
+        "topics": {"defaults": {"partitions": 1, "cleanup_policy": "delete", **draft.topics}},
+        "connectors": {_connector_name(name): connector},
+    }
+
+
+def _connector_name(name: str) -> str:
+    """The name, as far as it is fit for one of ours."""
+    return re.sub(r"[^a-z0-9_-]+", "-", name.lower()).strip("-_") or "debezium"

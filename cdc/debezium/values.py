@@ -52,14 +52,11 @@ def expressions(value: str) -> list[str]:
     return [entry for entry in found if entry]
 
 
-def alternatives(entries: Collection[str]) -> str:
-    """One expression that matches what any of several does."""
-    return "|".join(entries)
-
-
 def pattern(expression: str) -> str:
-    """A pattern of ours that matches as Debezium does: the whole name, ASCII letters in any case.
+    """A pattern of ours: it matches whole names and ASCII letters in any case, as Debezium's `Predicates` do."""
+    return f"/{expression}/"
 
-    Its `Predicates` compile with CASE_INSENSITIVE, which in Java is about ASCII, as classes such as `[:digit:]` are.
-    """
-    return f"/(?ai){expression}/"
+
+def refers(value: str) -> bool:
+    """Whether a value is, or holds, a reference that a configuration provider of Kafka Connect resolves."""
+    return re.search(r"\$\{[^}]*:[^}]*\}", value) is not None

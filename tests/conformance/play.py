@@ -59,12 +59,16 @@ def settings(case: Case, server: PostgresServer, broker: EmbeddedBroker, *, sche
     given = {
         "topic.prefix": PREFIX,
         "plugin.name": "pgoutput",
+        "database.hostname": "localhost",
+        "database.user": "postgres",
         "database.dbname": DATABASE,
         "key.converter.schemas.enable": enabled,
         "value.converter.schemas.enable": enabled,
         **case.connector,
     }
-    document = translate("conformance", given).document
+    translation = translate("conformance", given)
+    assert not translation.wrong, translation.wrong
+    document = translation.document
     document["kafka"] = {"bootstrap_servers": broker.bootstrap_servers}
     (database,) = document["databases"].values()
     database.clear()

@@ -1,0 +1,317 @@
+"""Settings of a Debezium connector, taken over: what becomes of them, and what is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from cdc.cli import app
+from cdc.config import parse
+from cdc.debezium.absent import LACKING, NEEDLESS
+from cdc.debezium.rules import TAKEN
+from cdc.debezium.source import read
+from cdc.debezium.text import text_of
+from cdc.debezium.translate import Translation, translate
+from cdc.errors import ConfigError
+from cdc.patterns import matching
+from cdc.settings import Settings
+from connectors.postgres_wal.settings import PostgresWalSettings
+
+PAGE = Path(__file__).parents[2] / "docs" / "debezium.md"
+
+LEAST = {
+    "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
+    "database.hostname": "db.example.com",
+    "database.user": "debezium",
+    "database.dbname": "inventory",
+    "topic.prefix": "shop",
+    "plugin.name": "pgoutput",
+    "value.converter.schemas.enable": "false",
+}
+
+SECRETS = {"SOURCE_PASSWORD": "hunter2"}
+
+
+def taken(**config: str) -> Translation:
+    """What becomes of a connector with these properties; `__` stands for a dot."""
+    return translate("Inventory", {**LEAST, **{name.replace("__", "."): value for name, value in config.items()}})
+
+
+def settings(translation: Translation) -> Settings:
+    """As the bridge reads the YAML that is written."""
+    return parse(text_of(translation, "connector.json"), SECRETS)
+
+
+def connector(**config: str) -> PostgresWalSettings:
+    translation = taken(**config)
+    assert not translation.wrong
+    (section,) = settings(translation).connectors.values()
+    assert isinstance(section, PostgresWalSettings)
+    return section
+
+
+def captured(tables: list[str], **config: str) -> list[str]:
+    """Those of `tables` that are captured."""
+    section = connector(**config)
+    return [table for table in tables if matching(section.tables, table)]
+
+
+def test_the_least_connector_becomes_one_that_reads_all_tables_from_debeziums_slot() -> None:
+    whole = settings(taken())
+    assert whole.name == "shop"
+    assert whole.databases["source"].url.get_secret_value() == "postgresql://debezium@db.example.com:5432/inventory"
+    section = connector()
+    assert (section.compatibility, section.slot, section.publication) == ("debezium", "debezium", "dbz_publication")
+    assert (section.publication_tables, list(section.tables), section.format) == ("all", ["*.*"], "debezium-json")
+    assert whole.topic("shop.public.t").cleanup_policy == "delete"
+
+
+FORMS: dict[str, dict[str, tuple[str, Any]]] = {
+    "decimal.handling.mode": {"precise": ("decimal", "precise"), "DOUBLE": ("decimal", "double")},
+    "time.precision.mode": {"connect": ("time_precision", "connect"), "isostring": ("time_precision", "isostring")},
+    "binary.handling.mode": {"hex": ("binary", "hex"), "base64-url-safe": ("binary", "base64-url-safe")},
+    "interval.handling.mode": {"string": ("interval", "string")},
+    "hstore.handling.mode": {"map": ("hstore", "map")},
+    "money.fraction.digits": {"1": ("money_fraction_digits", 1)},
+    "include.unknown.datatypes": {"true": ("unknown_types", "bytes"), "false": ("unknown_types", "skip")},
+    "unavailable.value.placeholder": {"(gone)": ("unchanged_placeholder", "(gone)")},
+    "schema.name.adjustment.mode": {"avro": ("schema_names", "avro")},
+    "field.name.adjustment.mode": {"avro_unicode": ("field_names", "avro_unicode")},
+    "include.schema.comments": {"true": ("schema_comments", True)},
+    "tombstones.on.delete": {"false": ("tombstones", False)},
+    "extended.headers.enabled": {"false": ("context_headers", False)},
+    "provide.transaction.metadata": {"true": ("transaction_metadata", True)},
+    "publish.via.partition.root": {"true": ("publish_via_root", True)},
+    "snapshot.mode": {"no_data": ("snapshot", "never"), "initial_only": ("snapshot", "only")},
+    "snapshot.max.threads": {"8": ("snapshot_readers", 8), "100": ("snapshot_readers", 32)},
+    "slot.name": {"shop_1": ("slot", "shop_1")},
+    "publication.name": {"Shop": ("publication", "Shop")},
+    "publication.autocreate.mode": {"filtered": ("publication_tables", "captured"), "disabled": ("create", False)},
+    "skipped.operations": {"none": ("truncates", "fan_out"), "c,t": ("skipped_operations", ["c", "t"])},
+    "column.propagate.source.type": {".*": ("propagate_source_type", ["/.*/"])},
+    "value.converter.schemas.enable": {"true": ("format", "debezium-json-schemas")},
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in FORMS.items() for value in values])
+def test_a_property_becomes_a_setting(name: str, value: str) -> None:
+    setting, expected = FORMS[name][value]
+    assert getattr(connector(**{name: value}), setting) == expected
+
+
+@pytest.mark.parametrize("name", sorted(FORMS.keys() - {"unavailable.value.placeholder", "publication.name"}))
+def test_a_value_that_debezium_would_refuse_is_wrong(name: str) -> None:
+    assert [told.name for told in taken(**{name: "*?!"}).wrong] == [name]
+
+
+def test_messages_and_heartbeats_are_taken_over() -> None:
+    section = connector(
+        message__prefix__include__list="a.*,b", heartbeat__interval__ms="300", topic__heartbeat__prefix="hb"
+    )
+    assert section.messages is not None
+    assert section.messages.include == ["/a.*/", "/b/"]
+    assert section.heartbeat is not None
+    assert (section.heartbeat.interval, section.heartbeat.topic_prefix) == (0.3, "hb")
+    assert connector(heartbeat__interval__ms="0").heartbeat is None
+
+
+TABLES = ["public.orders", "public.Orders", "public.orders_old", "s1.orders", "s1.items", "s2.items"]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, TABLES),
+        ({"table.include.list": "public.orders, s1\\.i.*"}, ["public.orders", "public.Orders", "s1.items"]),
+        ({"table.include.list": ".*orders"}, ["public.orders", "public.Orders", "s1.orders"]),
+        ({"table.exclude.list": "public\\..*,s2.items"}, ["s1.orders", "s1.items"]),
+        ({"schema.include.list": "s."}, ["s1.orders", "s1.items", "s2.items"]),
+        ({"schema.include.list": "s"}, []),
+        ({"schema.exclude.list": "public,s2"}, ["s1.orders", "s1.items"]),
+        ({"schema.include.list": "s1|s2", "table.exclude.list": ".*\\.items"}, ["s1.orders"]),
+        (
+            {"schema.exclude.list": "s1", "table.include.list": "s1.orders|public.orders"},
+            ["public.orders", "public.Orders"],
+        ),
+        ({"table.include.list": "s1.[a-z]{1\\,6}"}, ["s1.orders", "s1.items"]),
+    ],
+)
+def test_lists_of_tables_capture_what_debezium_captures(config: dict[str, str], expected: list[str]) -> None:
+    assert captured(TABLES, **config) == expected
+
+
+def test_tables_that_are_included_keep_their_order() -> None:
+    assert list(connector(**{"table.include.list": "public.b,public.a"}).tables) == ["/public.b/", "/public.a/"]
+
+
+@pytest.mark.parametrize("kind", ["schema", "table", "column"])
+def test_lists_that_include_and_exclude_are_wrong_together(kind: str) -> None:
+    (told,) = taken(**{f"{kind}.include.list": "a", f"{kind}.exclude.list": "b"}).wrong
+    assert f"{kind}.include.list" in told.words
+
+
+def test_columns_are_chosen_masked_and_truncated_in_every_table() -> None:
+    section = connector(
+        **{
+            "table.include.list": "public.a,public.b",
+            "column.exclude.list": "public.a.secret",
+            "column.mask.with.5.chars": "public.a.name,.*\\.email",
+            "column.truncate.to.20.chars": "public.b.note",
+            "message.key.columns": "public.a:x, y;public.b:z",
+        }
+    )
+    for options in section.tables.values():
+        assert options.columns.exclude == ["/public.a.secret/"]
+        assert list(options.mask) == ["/public.a.name/", "/.*\\.email/"]
+        assert options.truncate == {"/public.b.note/": 20}
+        assert options.message_key == ["/public.a.x/", "/public.a.y/", "/public.b.z/"]
+
+
+def test_a_snapshot_of_some_tables_reads_no_rows_of_the_others() -> None:
+    section = connector(**{"table.include.list": "public.[ab]", "snapshot.include.collection.list": "public.b"})
+    (a,), (b,) = matching(section.tables, "public.a"), matching(section.tables, "public.b")
+    assert section.tables[a].snapshot_where == "false"
+    assert section.tables[b].snapshot_where is None
+
+
+OVERRIDE = "snapshot.select.statement.overrides"
+
+
+def test_a_statement_of_a_snapshot_becomes_its_predicate() -> None:
+    statement = "SELECT * FROM public.a WHERE id > 1 AND (gone IS NULL)"
+    section = connector(**{OVERRIDE: "public.a", f"{OVERRIDE}.public.a": statement})
+    assert section.tables["public.a"].snapshot_where == "id > 1 AND (gone IS NULL)"
+    assert section.tables["*.*"].snapshot_where is None
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT a FROM public.a", "SELECT * FROM public.b WHERE id > 1", "TABLE public.a"]
+)
+def test_another_statement_of_a_snapshot_is_wrong(statement: str) -> None:
+    (told,) = taken(**{OVERRIDE: "public.a", f"{OVERRIDE}.public.a": statement}).wrong
+    assert "SELECT * FROM public.a WHERE" in told.words
+
+
+def test_a_password_is_written_nowhere() -> None:
+    translation = taken(database__password="hunter2")
+    written = text_of(translation, "connector.json")
+    assert "hunter2" not in written + repr(translation)
+    password = settings(translation).databases["source"].password
+    assert password is not None
+    assert password.get_secret_value() == "hunter2"
+
+
+def test_what_a_configuration_provider_resolves_is_told() -> None:
+    (told,) = taken(database__user="${file:/opt/secrets:user}").wrong
+    assert told.name == "database.user"
+    assert not taken(database__password="${file:/opt/secrets:password}").wrong
+
+
+def test_text_that_looks_like_a_variable_stays_text() -> None:
+    assert connector(unavailable__value__placeholder="${x}").unchanged_placeholder == "${x}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("transforms", "unwrap", "transformations"),
+        ("converters", "isbn", "converters"),
+        ("signal.data.collection", "public.signals", "cdc snapshot"),
+        ("slot.failover", "true", "FAILOVER"),
+        ("frobnicate", "1", "not known"),
+    ],
+)
+def test_what_is_lost_is_told(name: str, value: str, words: str) -> None:
+    (told,) = taken(**{name: value}).lost
+    assert told.name == name
+    assert words in told.words
+    assert words in text_of(taken(**{name: value}), "connector.json")
+
+
+@pytest.mark.parametrize(("name", "value"), [("tasks.max", "1"), ("slot.failover", "false"), ("max.batch.size", "9")])
+def test_what_is_not_lost_is_not_told(name: str, value: str) -> None:
+    assert not taken(**{name: value}).lost
+
+
+@pytest.mark.parametrize(
+    "value", ["io.confluent.connect.avro.AvroConverter", "org.apache.kafka.connect.storage.StringConverter"]
+)
+def test_other_converters_are_wrong(value: str) -> None:
+    assert [told.name for told in taken(value__converter=value).wrong] == ["value.converter"]
+
+
+def test_a_json_converter_has_schemas_unless_told_otherwise() -> None:
+    given = {**LEAST, "value.converter": "org.apache.kafka.connect.json.JsonConverter"}
+    del given["value.converter.schemas.enable"]
+    (section,) = translate("x", given).document["connectors"].values()
+    assert section["format"] == "debezium-json-schemas"
+    enabled = translate("x", {"value.converter.schemas.enable": "false", **given})
+    (section,) = enabled.document["connectors"].values()
+    assert section["format"] == "debezium-json"
+
+
+@pytest.mark.parametrize("name", ["topic.prefix", "database.hostname", "database.user", "database.dbname"])
+def test_what_is_missing_is_wrong(name: str) -> None:
+    assert [told.name for told in taken(**{name: ""}).wrong] == [name]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"name": "c", "config": {"a": 1, "b": true, "c": null}}', '{"name": "c", "a": "1", "b": "true"}']
+)
+def test_a_connector_is_read_as_kafka_connect_takes_and_gives_it(text: str) -> None:
+    source = read(text, "connector.json")
+    assert source.name == "c"
+    assert (source.config["a"], source.config["b"]) == ("1", "true")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{\n"a": "x",\n}', "connector.json:3: is no JSON"),
+        ("[]", "connector.json:1: must hold a connector"),
+        ("{}", "connector.json:1: must hold a connector"),
+        ('{\n"config": {\n"a": {}}}', "connector.json:3: a: must be text"),
+        ('{\n"a": "1",\n"a": "2"}', "connector.json:2: a: is given twice"),
+    ],
+)
+def test_what_is_no_connector_is_told_with_its_line(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("{", "\\{")):
+        read(text, "connector.json")
+
+
+def written(tmp_path: Path, **config: str) -> Path:
+    file = tmp_path / "connector.json"
+    file.write_text(json.dumps({"name": "c", "config": {**LEAST, **config}}, indent=1))
+    return file
+
+
+def test_the_command_writes_a_file_once(tmp_path: Path) -> None:
+    file, output = written(tmp_path, transforms="unwrap"), tmp_path / "cdc.yaml"
+    done = CliRunner().invoke(app, ["import-debezium", str(file), "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    assert f"{file}:11: transforms: is not taken over" in done.stderr
+    assert parse(output.read_text(), SECRETS).name == "shop"
+    again = CliRunner().invoke(app, ["import-debezium", str(file), "--output", str(output)])
+    assert isinstance(again.exception, ConfigError)
+
+
+def test_the_command_writes_nothing_when_something_is_wrong(tmp_path: Path) -> None:
+    file = written(tmp_path, **{"decimal.handling.mode": "exact"})
+    done = CliRunner().invoke(app, ["import-debezium", str(file)])
+    assert isinstance(done.exception, ConfigError)
+    assert f"{file}:11: decimal.handling.mode: must be one of precise, double, string" in done.exception.message
+    assert not done.stdout
+
+
+def test_the_page_says_what_becomes_of_each_property() -> None:
+    lines = PAGE.read_text().splitlines()
+    for rule in TAKEN:
+        assert f"| `{rule.name}` | {rule.setting} | {rule.note} |" in lines
+    for absent in LACKING:
+        assert f"| `{absent.name}` | {absent.why} |" in lines
+    for absent in NEEDLESS:
+        assert f"| `{absent.name}` | {absent.why} |" in lines
