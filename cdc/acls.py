@@ -67,6 +67,8 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
         for entry in connector.captured() or ["*"]:
             topic, prefixed = _literal(names.topic_of_entry(settings.name, entry))
             yield Acl(making, "topic", topic, "events", prefixed)
+        for topic in connector.other_topics(settings.name):
+            yield Acl(making, "topic", topic, "messages, transactions or heartbeats")
     # librdkafka asks for the coordinator of a consumer's group even if nothing is joined or committed.
     yield Acl(("Describe",), "group", f"{settings.name}.cdc", "readers of the bridge's own topics", prefixed=True)
     if connectors:

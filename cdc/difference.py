@@ -82,7 +82,7 @@ class Difference:
         self._publisher.prepare(event_topics)
         for event_topic in event_topics:
             topic = event_topic.topic
-            if topic in self._known:
+            if topic in self._known or not event_topic.rows:
                 continue
             self._known.add(topic)
             if not event_topic.key_columns or not event_topic.distinct:

@@ -29,12 +29,14 @@ class EventTopic:
         table: the source's name of the table, "schema.table".
         key_columns: names of the key's columns; empty for a table without key.
         distinct: whether no two rows have the same key.
+        rows: whether it holds a table's rows; else what `table` says in words.
     """
 
     topic: str
     table: str
     key_columns: tuple[str, ...]
     distinct: bool = True
+    rows: bool = True
 
 
 @dataclass(slots=True)

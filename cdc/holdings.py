@@ -120,11 +120,12 @@ class Holdings:
     def _check_topics(self) -> None:
         """Raises: Gap when the offsets topic or the topic of a captured table is not as it was."""
         stored = self.stored
-        captured = self._settings.connectors[self._connector].captured()
+        section = self._settings.connectors[self._connector]
+        captured, others = section.captured(), section.other_topics(self._settings.name)
         mine = {
             name: home
             for name, home in stored.homes.items()
-            if captured is None or patterns.matching(captured, home.table)
+            if captured is None or name in others or patterns.matching(captured, home.table)
         }
         homes.check(self._admin, stored.subject, {self._topic: stored.offsets, **mine})
 

@@ -73,6 +73,7 @@ def _declared(settings: Settings, chosen: Collection[str], cluster: _Cluster) ->
             topic = names.topic_of_entry(settings.name, entry)
             found = _matching(topic, cluster, settings) if patterns.is_pattern(entry) else [topic]
             yield from ((name, topics.event_topic(settings, name)) for name in found)
+        yield from ((name, topics.event_topic(settings, name)) for name in connector.other_topics(settings.name))
 
 
 def _matching(pattern: str, cluster: _Cluster, settings: Settings) -> list[str]:

@@ -1,6 +1,7 @@
 """Names that follow from the bridge's name: topics, slots, groups, transactional ids. Pure.
 
-Everything the bridge makes on Kafka begins with `{name}.`, so that one prefixed ACL covers it.
+Everything the bridge makes on Kafka begins with `{name}.`, so that one prefixed ACL covers it; only the
+topic of heartbeats ends with it, as Debezium's.
 Names that had to be changed to be legal carry a hash where two of them must never be equal
 (slots); topics stay readable, and `collisions` finds those that met.
 """

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from cdc import patterns
+from cdc import names, patterns
 from cdc.errors import Problem
 
 _SECONDS: dict[str, float] = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -190,6 +190,10 @@ class ConnectorSettings(Model):
         """Names and patterns of `schema.table` whose events this connector publishes; None: cannot be known."""
         return None
 
+    def other_topics(self, bridge: str) -> Sequence[str]:
+        """Topics that this connector publishes to besides those of tables; `bridge` is the bridge's name."""
+        return ()
+
     def wrongs(self, settings: Settings, name: str) -> Iterable[Wrong]:
         """What does not fit together, judged without I/O, in this section `name` or with others.
 
@@ -316,7 +320,11 @@ class Settings(BaseSettings):
     def topic(self, name: str) -> TopicSettings:
         """How the topic `name` is declared: built in, then `defaults`, then patterns, the most specific last."""
         chosen = BUILT_IN
-        for key in ["defaults", *patterns.matching((k for k in self.topics if k != "defaults"), name)]:
+        chosen = chosen.model_copy(update=_given(self.topics.get("defaults")))
+        if name in (names.message_topic(self.name), names.transaction_topic(self.name)):
+            # Their keys name no row: compaction would lose all but the last of each.
+            chosen = chosen.model_copy(update={"cleanup_policy": "delete"})
+        for key in patterns.matching((k for k in self.topics if k != "defaults"), name):
             chosen = chosen.model_copy(update=_given(self.topics.get(key)))
         if "compact" in (chosen.cleanup_policy or "") and chosen.delete_retention is None:
             chosen = chosen.model_copy(update={"delete_retention": DELETE_RETENTION})

@@ -57,9 +57,9 @@ class Order:
         self.by_collection[collection] = within = self.by_collection.get(collection, 0) + 1
         return total, within
 
-    def before(self) -> Order:
-        """As it is now: for events that may have to be made again."""
-        return Order(self.total, dict(self.by_collection))
+    def before(self, collection: str, events: int) -> Order:
+        """As it was before the last `events` events, all of this table: they are to be made again."""
+        return Order(self.total - events, {collection: self.by_collection.get(collection, 0) - events})
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from cdc.position import Position
 from cdc.settings import Settings
 
 from . import catalog, slot
+from .beside import Beside
 from .capture import Capture
 from .commands import Commands
 from .ledger import Ledger
@@ -291,6 +292,7 @@ class PostgresWalConnector:
             section.batch,
             names.schemas_topic(self._settings.name),
             self._ledger.describe,
+            Beside.of(section, self._settings.name, capture.planner.source),
         )
         snapshots = Snapshots(
             self._ledger,
@@ -322,6 +324,7 @@ class PostgresWalConnector:
             self._ledger,
             snapshots,
             batch=section.batch,
+            heartbeat=section.heartbeat.interval if section.heartbeat is not None else None,
             idle_interval=section.idle_interval,
             session_timeout=section.session_timeout,
             each_look=commands.obey,
@@ -331,7 +334,8 @@ class PostgresWalConnector:
         )
         reach("stream.before_start")
         try:
-            slot.start_replication(connection, self._slot, start.end_lsn, self._publication)
+            messages = section.messages is not None
+            slot.start_replication(connection, self._slot, start.end_lsn, self._publication, messages=messages)
         except SourceError as error:
             snapshots.close()
             if isinstance(error, ReplicationError):

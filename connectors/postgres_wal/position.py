@@ -45,10 +45,20 @@ class WalPosition:
         origin: what it belongs to.
         commit_lsn: start of the commit record of the transaction reached last.
         ordinal: row messages of it that are delivered, counted before any filter of ours.
+        messages: logical messages of it behind that row that are; counted before any filter too, but
+            apart, so that rows have the same ordinals whether messages are sent or not.
         whole: whether that was all of it.
         end_lsn: what the server may be confirmed: the end of the last whole transaction, or
             an idle server's position.
-        last_commit: commit LSN of the transaction before (Debezium's `lastCommitLsn`).
+        last_commit: where the commit record of the whole transaction reached last ended, or the message
+            outside of transactions (Debezium's `lastCommitLsn`); 0 for none.
+        counted: events of a transaction that is not whole by table, once its begin was told
+            (`transaction_metadata`).
+
+    A logical message outside of transactions is a whole transaction of one row whose commit record would
+    begin one byte before the message ended: no real one does, as records begin at multiples of eight. So the
+    order of the log holds for both. The server sends such a message again when its record begins at or
+    behind the LSN that the stream was started from; what it sends again up to the position is passed over.
     """
 
     origin: Origin
@@ -57,11 +67,8 @@ class WalPosition:
     whole: bool
     end_lsn: int
     last_commit: int = 0
-
-    @property
-    def previous_commit(self) -> int:
-        """Commit LSN of the whole transaction reached last."""
-        return self.commit_lsn if self.whole else self.last_commit
+    messages: int = 0
+    counted: Mapping[str, int] | None = None
 
     def stored(self, ledger: Mapping[str, Any] | None = None) -> Position:
         """This position as the core stores it."""
@@ -79,7 +86,9 @@ class WalPosition:
                 "ordinal": self.ordinal,
                 "whole": self.whole,
                 "end_lsn": lsn_text(self.end_lsn),
-                "last_commit": lsn_text(self.last_commit),
+                "committed": lsn_text(self.last_commit),
+                **({"messages": self.messages} if self.messages else {}),
+                **({"counted": self.counted} if self.counted is not None else {}),
             },
             ledger=ledger,
         )
@@ -92,6 +101,8 @@ class WalPosition:
 def from_stored(position: Position) -> WalPosition:
     """Read what `stored` wrote. Raises: KeyError, ValueError when it did not."""
     state = position.state
+    # Earlier versions knew the beginning of the last commit only.
+    before = state["commit_lsn"] if state["whole"] else state.get("last_commit", "0/0")
     return WalPosition(
         origin=Origin(
             system=state["system"],
@@ -105,7 +116,9 @@ def from_stored(position: Position) -> WalPosition:
         ordinal=state["ordinal"],
         whole=state["whole"],
         end_lsn=parse_lsn(state["end_lsn"]),
-        last_commit=parse_lsn(state["last_commit"]),
+        last_commit=parse_lsn(state.get("committed", before)),
+        messages=state.get("messages", 0),
+        counted=state.get("counted"),
     )
 
 

@@ -64,6 +64,7 @@ class Reader:
         transactions: where the stream is assembled.
         ledger, snapshots: whose rows are read, and are being read.
         batch: when a batch closes.
+        heartbeat: seconds between heartbeats; None: none.
         idle_interval: seconds between stored positions of an idle source.
         session_timeout: seconds after which the server gives us up without feedback.
         each_look: called at least once a second, cheap.
@@ -81,6 +82,7 @@ class Reader:
         snapshots: Snapshots,
         *,
         batch: BatchSettings,
+        heartbeat: float | None,
         idle_interval: float,
         session_timeout: float,
         each_look: Callable[[], None],
@@ -94,6 +96,9 @@ class Reader:
         self._ledger = ledger
         self.snapshots = snapshots
         self._linger = batch.linger
+        self._heartbeat = heartbeat
+        # Debezium's first one comes before what it streams.
+        self._beat_at = time.monotonic()
         self._idle_interval = idle_interval
         self._feedback_seconds = session_timeout / 3
         self._silence_seconds = 2 * session_timeout
@@ -255,7 +260,7 @@ class Reader:
         if self._tick(now):
             self._offer_idle()
         transactions = self.transactions
-        soon = min(self._feedback_seconds, self.snapshots.look())
+        soon = min(self._feedback_seconds, self.snapshots.look(), self._beat(now))
         if transactions.open:
             return soon
         if transactions.records or self._ledger.dirty:
@@ -289,6 +294,15 @@ class Reader:
         self._ticked_at = now
         self._each_tick()
         return True
+
+    def _beat(self, now: float) -> float:
+        """A heartbeat where one is due; returns the seconds until the next one."""
+        if self._heartbeat is None:
+            return float("inf")
+        if now >= self._beat_at:
+            self._beat_at = now + self._heartbeat
+            self.transactions.add_heartbeat()
+        return self._beat_at - now
 
     def _offer_idle(self) -> None:
         """Store an idle source's position. After the tick.

@@ -56,10 +56,22 @@ class BatchSettings(Model):
 class MessageSettings(Model):
     """Which logical messages are published: `include` or `exclude`, not both; all without either."""
 
-    include: list[str] | None = None
-    """Prefixes and patterns of them."""
-    exclude: list[str] | None = None
+    include: list[Pattern] | None = None
+    """Prefixes and patterns of them, regular expressions too."""
+    exclude: list[Pattern] | None = None
     """All but these."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> MessageSettings:
+        if self.include is not None and self.exclude is not None:
+            raise ValueError("give include or exclude, not both")
+        return self
+
+    def wants(self, prefix: str) -> bool:
+        """Whether messages of this prefix are published."""
+        if self.include is not None:
+            return bool(patterns.matching(self.include, prefix))
+        return not patterns.matching(self.exclude or (), prefix)
 
 
 class HeartbeatSettings(Model):
@@ -67,8 +79,12 @@ class HeartbeatSettings(Model):
 
     interval: Duration = 10.0
     """How often."""
-    topic_prefix: str = "__debezium-heartbeat"
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")] = "__debezium-heartbeat"
     """Of its topic, which the bridge's name ends: `__debezium-heartbeat.shop`."""
+
+    def topic(self, bridge: str) -> str:
+        """The topic; `bridge` is the bridge's name."""
+        return names.heartbeat_topic(bridge, self.topic_prefix)
 
 
 class RetainedWalSettings(Model):
@@ -209,6 +225,17 @@ class PostgresWalSettings(ConnectorSettings):
 
     def captured(self) -> Sequence[str]:
         return list(self.tables)
+
+    def other_topics(self, bridge: str) -> Sequence[str]:
+        return [
+            topic
+            for topic, wanted in (
+                (names.message_topic(bridge), self.messages is not None),
+                (names.transaction_topic(bridge), self.transaction_metadata),
+                (self.heartbeat.topic(bridge) if self.heartbeat else "", self.heartbeat is not None),
+            )
+            if wanted
+        ]
 
     def wrongs(self, settings: Settings, name: str) -> Iterator[Wrong]:
         for table, options in self.tables.items():

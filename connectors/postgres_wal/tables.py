@@ -87,6 +87,11 @@ class Planner:
     subject: str
     types: dict[int, TypeInfo] = field(default_factory=dict)
 
+    @property
+    def source(self) -> SourceInfo:
+        """What events say of their source."""
+        return SourceInfo(name=self.settings.name, database=self.connection.info.dbname, version=__version__)
+
     def plan(self, relation: Relation) -> PlannedTable | None:
         """The relation as it is encoded; None when it is not captured.
 
@@ -116,7 +121,7 @@ class Planner:
             options=options,
             key_columns=key,
             topic=topic,
-            source=SourceInfo(name=self.settings.name, database=self.connection.info.dbname, version=__version__),
+            source=self.source,
             handling=self.section.handling,
             style=self.section.style(self.settings.name),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,

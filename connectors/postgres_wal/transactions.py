@@ -2,6 +2,9 @@
 
 Counts row messages before any filter, skips what the stored position already holds, and
 keeps the position behind what was encoded. May stop before a given LSN (a snapshot is due).
+
+The begin of a transaction is told with its first event, or with its end: so a position always says
+whether it was (`WalPosition.counted`), and the numbers of events go on where a kill left them.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ from time import time_ns
 
 from cdc.errors import ProtocolError, SourceUnavailable
 from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
-from cdc.formats.debezium_json import Transaction
+from cdc.formats.debezium_json import Order, Transaction
+from cdc.formats.debezium_records import Place
 from cdc.formats.postgres.relation import Relation
 
+from .beside import Beside
 from .pgoutput import (
     DELETE,
     INSERT,
@@ -23,6 +28,7 @@ from .pgoutput import (
     UPDATE,
     Begin,
     Commit,
+    Message,
     Truncate,
     parse,
     position_text,
@@ -52,6 +58,7 @@ class Transactions:
         limits: when a batch is full.
         schemas_topic: where table descriptions go.
         is_new: a table and its description → whether it was described otherwise before.
+        beside: what is published beside rows.
     """
 
     def __init__(
@@ -61,12 +68,14 @@ class Transactions:
         limits: BatchSettings,
         schemas_topic: str,
         is_new: Callable[[str, bytes], bool],
+        beside: Beside,
     ) -> None:
         self._start = start
         self._plan = plan
         self._rows, self._bytes = limits.rows, limits.bytes
         self._schemas_topic = schemas_topic
         self._is_new = is_new
+        self.beside = beside
         self._tables: dict[int, PlannedTable | None] = {}
         self.unread: Mapping[str, set[bytes | None] | None] = {}
         self._waiting: Set[str] = frozenset()
@@ -75,8 +84,11 @@ class Transactions:
         self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
         self._transaction: Transaction | None = None
+        self._untold_begin: int | None = None
         self._ordinal = 0
+        self._messages_at = (0, 0)
         self._skip = NOTHING_SKIPPED
+        self._skip_messages = 0
         self._reached = start
         self.hold_at: int | None = None
         self._held: bytes | None = None
@@ -98,14 +110,16 @@ class Transactions:
     @property
     def position(self) -> WalPosition:
         """Where the stream stands behind everything fed so far."""
-        if self._begin is None or self._ordinal <= self._skip:
+        if self._begin is None or self._passed_over:
             return self._reached
+        order = self._order
         return replace(
             self._reached,
             commit_lsn=self._begin.final_lsn,
             ordinal=self._ordinal,
+            messages=self._messages,
             whole=False,
-            last_commit=self._reached.previous_commit,
+            counted=None if order is None or self._untold_begin is not None else dict(order.by_collection),
         )
 
     def feed(self, data: bytes) -> bool:
@@ -133,9 +147,7 @@ class Transactions:
             if table.touched is not None:
                 table.touched.update(record[1] for record in records[before:])
             if table.encoder.unchanged and self._reselects(table, len(records) - before):
-                assert self._transaction is not None
-                count = len(records) - before
-                self.pending.append(Pending(before, count, table, data, lsn, ordinal, self._transaction))
+                self._await(table, before, data, lsn, ordinal)
             return len(records) >= self._rows or self.size >= self._bytes or len(self.pending) >= RESELECT_ROWS
         return self._rare(data)
 
@@ -204,6 +216,16 @@ class Transactions:
         self._attach(table)
         return table
 
+    def _await(self, table: PlannedTable, first: int, data: bytes, lsn: int, ordinal: int) -> None:
+        """The records of the row, from index `first` on, lack values that are to be read."""
+        made = self.records[first:]
+        transaction = self._transaction
+        assert transaction is not None
+        if transaction.order is not None:
+            events = sum(record[2] is not None for record in made)
+            transaction = replace(transaction, order=transaction.order.before(table.full_name, events))
+        self.pending.append(Pending(first, len(made), table, data, lsn, ordinal, transaction))
+
     def _attach(self, table: PlannedTable | None) -> None:
         if table is not None:
             table.unread = table.full_name in self.unread
@@ -218,6 +240,7 @@ class Transactions:
 
     def _begin_table(self, table: PlannedTable) -> None:
         assert self._transaction is not None
+        self._tell_begin()
         if not table.announced:
             generation = self._start.origin.generation
             self.announce(table, position_text(self._transaction.commit_lsn, self._ordinal, generation))
@@ -229,7 +252,7 @@ class Transactions:
             if self.hold_at is not None and message.final_lsn >= self.hold_at:
                 self._held = data
                 return True
-            self._begin_transaction(message)
+            self._begin_transaction(message, _LSN(data, 1)[0])
         elif isinstance(message, Commit):
             return self._commit(message)
         elif isinstance(message, Relation):
@@ -238,16 +261,32 @@ class Transactions:
             self._tables.pop(message.oid, None)
         elif isinstance(message, Truncate):
             self._truncate(message, _LSN(data, 1)[0])
+        elif isinstance(message, Message):
+            if message.transactional:
+                self._message_within(message, _LSN(data, 1)[0])
+            elif self.hold_at is not None and message.lsn > self.hold_at:
+                self._held = data
+                return True
+            else:
+                self._message_alone(message)
+            return self.full
         return False
 
-    def _begin_transaction(self, begin: Begin) -> None:
+    def _begin_transaction(self, begin: Begin, lsn: int) -> None:
         self._begin = begin
         self._ordinal = 0
+        self._messages_at = (0, 0)
+        self._skip_messages = 0
+        order = self.beside.order()
+        self._untold_begin = lsn if order is not None else None
         start = self._start
         if begin.final_lsn > start.commit_lsn:
             self._skip = NOTHING_SKIPPED
         elif begin.final_lsn == start.commit_lsn and not start.whole:
-            self._skip = start.ordinal
+            self._skip, self._skip_messages = start.ordinal, start.messages
+            if order is not None and start.counted is not None:
+                self._untold_begin = None
+                order = Order(sum(start.counted.values()), dict(start.counted))
         else:
             self._skip = ALL_SKIPPED
         now = time_ns()
@@ -255,27 +294,30 @@ class Transactions:
             commit_lsn=begin.final_lsn,
             commit_time_us=begin.commit_time_us,
             xid=begin.xid,
-            last_commit_lsn=self._reached.previous_commit,
+            last_commit_lsn=self._reached.last_commit,
             snapshot="false",
             now_ns=now,
             timestamp_ms=min(begin.commit_time_us // 1000, now // 1_000_000),
             generation=start.origin.generation,
+            order=order,
         )
 
     def _commit(self, commit: Commit) -> bool:
-        begin, self._begin = self._begin, None
-        self._transaction = None
-        if begin is None:
+        if self._begin is None:
             return False
         reached = self._reached
         if self._skip != ALL_SKIPPED:
+            self._tell_end(commit)
             reached = replace(
                 reached,
-                commit_lsn=begin.final_lsn,
+                commit_lsn=self._begin.final_lsn,
                 ordinal=max(self._ordinal, self._skip),
+                messages=0,
                 whole=True,
-                last_commit=reached.previous_commit,
+                last_commit=commit.end_lsn,
+                counted=None,
             )
+        self._begin = self._transaction = None
         self._reached = replace(reached, end_lsn=max(reached.end_lsn, commit.end_lsn))
         self.commit_time_us = commit.commit_time_us
         return self.full
@@ -290,6 +332,79 @@ class Transactions:
                 if table.begun is not self._transaction:
                     self._begin_table(table)
                 self.size += table.encoder.truncate(lsn, self._ordinal, self.records, EVERY_PARTITION)
+
+    @property
+    def _order(self) -> Order | None:
+        return self._transaction.order if self._transaction is not None else None
+
+    @property
+    def _messages(self) -> int:
+        """Logical messages of the open transaction behind its last row."""
+        ordinal, count = self._messages_at
+        return count if ordinal == self._ordinal else 0
+
+    @property
+    def _passed_over(self) -> bool:
+        """Whether what the open transaction has so far was delivered before the start."""
+        return (self._ordinal, self._messages) <= (self._skip, self._skip_messages)
+
+    def _message_within(self, message: Message, lsn: int) -> None:
+        """A logical message of the open transaction."""
+        self._messages_at = self._ordinal, self._messages + 1
+        if self._passed_over:
+            return
+        transaction = self._transaction
+        if transaction is None:
+            raise ProtocolError("a message of a transaction that has not begun")
+        if self.beside.publishes(message.prefix):
+            self._tell_begin()
+            place = Place(lsn, transaction.commit_time_us, transaction.last_commit_lsn, transaction.xid)
+            self._add(self.beside.message(message, place, transaction.order))
+
+    def _message_alone(self, message: Message) -> None:
+        """A logical message outside of transactions: `message.lsn` is where it ended, see `WalPosition`."""
+        end, reached = message.lsn, self._reached
+        begins = end - 1
+        if begins < reached.commit_lsn or (begins == reached.commit_lsn and reached.whole):
+            return
+        if self.beside.publishes(message.prefix):
+            # Debezium knows no time of it either, and takes the one that it saw last.
+            commit_time_us = self.commit_time_us or time_ns() // 1000
+            self._add(self.beside.message(message, Place(end, commit_time_us, end), None))
+        self._reached = replace(
+            reached,
+            commit_lsn=begins,
+            ordinal=1,
+            messages=0,
+            whole=True,
+            end_lsn=max(reached.end_lsn, end),
+            last_commit=end,
+            counted=None,
+        )
+
+    def _tell_begin(self) -> None:
+        """Tell that the open transaction has begun, once, where that is wanted."""
+        lsn, self._untold_begin = self._untold_begin, None
+        if lsn is not None and self._begin is not None:
+            self._add(self.beside.begin(self._begin.xid, lsn, self._begin.commit_time_us))
+
+    def _tell_end(self, commit: Commit) -> None:
+        order = self._order
+        if order is not None and self._begin is not None:
+            self._tell_begin()
+            self._add(self.beside.end(self._begin.xid, commit.end_lsn, commit.commit_time_us, order))
+
+    def _add(self, record: Record) -> None:
+        """A record that is of no table."""
+        topic = self.beside.new_topic(record)
+        if topic is not None:
+            self.topics.append(topic)
+        self.records.append(record)
+        self.size += len(record[1] or b"") + len(record[2] or b"")
+
+    def add_heartbeat(self) -> None:
+        """Tell that the connector is alive."""
+        self._add(self.beside.heartbeat())
 
 
 def begin_table(table: PlannedTable, transaction: Transaction) -> None:

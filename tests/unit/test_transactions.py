@@ -9,10 +9,12 @@ import orjson
 import pytest
 
 from cdc.formats.debezium_json import SourceInfo
+from cdc.formats.debezium_records import RecordFormat
 from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import plan_table
 from cdc.formats.postgres.relation import Relation
+from connectors.postgres_wal.beside import Beside
 from connectors.postgres_wal.position import Origin, WalPosition, from_stored
 from connectors.postgres_wal.settings import BatchSettings, TableOptions
 from connectors.postgres_wal.tables import PlannedTable
@@ -23,6 +25,9 @@ RELATION = relation(column("id", "int4", key=True), column("note", "text"))
 ORIGIN = Origin("7000", 1, "slot", "publication", 16)
 SCHEMAS = "shop.cdc.schemas"
 START = WalPosition(ORIGIN, commit_lsn=100, ordinal=0, whole=False, end_lsn=100)
+
+
+NOTHING_BESIDE = Beside(RecordFormat(SourceInfo("shop", "db", "0")))
 
 
 def known(table: str, description: bytes) -> bool:
@@ -67,8 +72,12 @@ def truncate() -> bytes:
     return xlog(b"T" + struct.pack("!IBI", 1, 0, RELATION.oid))
 
 
-def transactions(start: WalPosition = START, *, rows: int = 1000, fan_out: bool = False) -> Transactions:
-    made = Transactions(start, lambda one: planned(one, fan_out=fan_out), BatchSettings(rows=rows), SCHEMAS, known)
+def transactions(
+    start: WalPosition = START, *, rows: int = 1000, fan_out: bool = False, beside: Beside = NOTHING_BESIDE
+) -> Transactions:
+    made = Transactions(
+        start, lambda one: planned(one, fan_out=fan_out), BatchSettings(rows=rows), SCHEMAS, known, beside
+    )
     made.feed(relation_message())
     return made
 
@@ -97,7 +106,7 @@ def test_rows_are_numbered_within_their_transaction() -> None:
         (2, "00000000/000000C8/0000000002"),
         (3, "00000000/0000012C/0000000001"),
     ]
-    assert stream.position == WalPosition(ORIGIN, 300, 1, whole=True, end_lsn=310, last_commit=200)
+    assert stream.position == WalPosition(ORIGIN, 300, 1, whole=True, end_lsn=310, last_commit=310)
 
 
 def test_the_description_of_a_table_precedes_its_first_event_once() -> None:
@@ -139,7 +148,7 @@ def test_a_whole_transaction_that_is_sent_again_is_skipped() -> None:
 
 
 def test_rows_of_tables_that_are_not_captured_count() -> None:
-    stream = Transactions(START, lambda _: None, BatchSettings(), SCHEMAS, known)
+    stream = Transactions(START, lambda _: None, BatchSettings(), SCHEMAS, known, NOTHING_BESIDE)
     stream.feed(relation_message())
     feed(stream, 200, range(1, 4), whole=False)
     assert stream.records == []
@@ -174,7 +183,7 @@ def test_an_idle_source_moves_what_may_be_confirmed_and_nothing_else() -> None:
     stream = transactions()
     feed(stream, 200, range(1, 2))
     stream.idle(500)
-    assert stream.position == WalPosition(ORIGIN, 200, 1, whole=True, end_lsn=500, last_commit=0)
+    assert stream.position == WalPosition(ORIGIN, 200, 1, whole=True, end_lsn=500, last_commit=210)
     stream.idle(400)
     assert stream.position.end_lsn == 500
 
