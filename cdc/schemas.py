@@ -33,6 +33,7 @@ class Column:
         nullable: whether NULL is allowed.
         attnum: the column's number in the source (recognises renames), 0 if unknown.
         parameters: what a reader of `semantic` needs (`scale`, `length`, `labels` …).
+        placeholder: what stands for a value that did not change and is not known; None: nothing does.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Column:
     nullable: bool = True
     attnum: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    placeholder: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ class TableSchema:
     position: str
 
     def to_bytes(self) -> bytes:
-        return orjson.dumps({"version": FORMAT_VERSION, **asdict(self)})
+        document = {"version": FORMAT_VERSION, **asdict(self)}
+        for column in document["columns"]:
+            _without_placeholder(column)
+        return orjson.dumps(document)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> TableSchema:
@@ -85,3 +90,11 @@ class TableSchema:
 def _column(document: dict[str, Any]) -> Column:
     items = document["items"]
     return Column(**{**document, "items": _column(items) if items else None})
+
+
+def _without_placeholder(document: dict[str, Any]) -> None:
+    """What is not there is not written."""
+    if document["placeholder"] is None:
+        del document["placeholder"]
+    if document["items"]:
+        _without_placeholder(document["items"])

@@ -95,13 +95,15 @@ class Transaction:
 class Envelope:
     """The constant parts of a transaction's values for one table, in order.
 
-    `before_lsn` LSN `between_lsns` LSN `before_op` op `before_ordinal` ordinal `}}`; without the
-    member `cdc` the ordinal is left out and `before_ordinal` ends the value.
+    `before_lsn` LSN `between_lsns` LSN `before_transaction` transaction or null `behind_transaction` op
+    `before_ordinal` ordinal `}}`; without the member `cdc` the ordinal is left out and `before_ordinal` ends
+    the value.
     """
 
     before_lsn: bytes
     between_lsns: bytes
-    before_op: bytes
+    before_transaction: bytes
+    behind_transaction: bytes
     before_ordinal: bytes
 
 
@@ -146,7 +148,8 @@ def envelope(source: SourceInfo, schema: str, table: str, transaction: Transacti
         ),
         between_lsns=b'\\"]","ts_us":%d,"ts_ns":%d,"schema":%b,"table":%b,"txId":%d,"lsn":'
         % (commit_us, commit_us * 1000, text(schema), text(table), transaction.xid),
-        before_op=b',"xmin":null,"origin":null,"origin_lsn":null},"transaction":null,"op":"',
+        before_transaction=b',"xmin":null,"origin":null,"origin_lsn":null},"transaction":',
+        behind_transaction=b',"op":"',
         before_ordinal=b'","ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now_ns // 1_000_000, now_ns // 1000, now_ns)
         + (b',"cdc":{"pos":"' + position if with_cdc else b"}"),
     )

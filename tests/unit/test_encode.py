@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cdc.errors import ProtocolError
 from cdc.event import BY_KEY, EVERY_PARTITION, Record
+from cdc.formats.debezium_json import Order
 from cdc.formats.handling import Handling, Style
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import SourceInfo, plan_table
@@ -397,3 +399,92 @@ def test_a_row_of_many_megabytes_and_one_of_many_columns() -> None:
     assert value(record)["after"]["v"] == long
     (record,) = encode(made, insert(["1", "a", "2"]))
     assert value(record)["after"]["v"] == "a"
+
+
+# The form of events around their values.
+
+
+def styled(of: Relation = TABLE, *, quirks: bool = False, key: tuple[str, ...] = ("id",), **style: Any) -> RowEncoder:
+    plan = plan_table(
+        of,
+        TYPES,
+        options=TableOptions(),
+        key_columns=key,
+        topic="shop.public.t",
+        source=SourceInfo("shop", "warehouse", "0.1.0"),
+        handling=Handling(quirks=quirks),
+        mask_key=None,
+        style=Style(with_cdc=False, **style),
+        not_null={column.name for column in of.columns} - {"v"},
+    )
+    made = RowEncoder(plan)
+    made.begin(COMMIT)
+    return made
+
+
+def test_every_event_has_the_context_headers_behind_its_own() -> None:
+    context = (("__debezium.context.taskId", "0"),)
+    made = styled(context_headers=context)
+    assert [record[5] for record in encode(made, insert(["1", "a", "1"]))] == [list(context)]
+    assert [record[5] for record in encode(made, delete(key=["1", None, None]))] == [list(context)] * 2
+    assert [record[5] for record in encode(made, update(["2", "a", "1"], key=["1", None, None]))] == [
+        [("__debezium.newkey", b'{"id":2}'), *context],
+        [("__debezium.newkey", b'{"id":2}'), *context],
+        [("__debezium.oldkey", b'{"id":1}'), *context],
+    ]
+
+
+def test_without_tombstones_a_delete_is_all() -> None:
+    assert len(encode(styled(tombstones=False), delete(key=["1", None, None]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("skipped", "ops"),
+    [("c", "udd"), ("u", "cd"), ("d", "cuc"), ("cu", "d"), ("cd", "u")],
+)
+def test_operations_are_skipped_and_each_half_of_a_changed_key(skipped: str, ops: str) -> None:
+    made = styled(tombstones=False, skipped=frozenset(skipped))
+    records: list[Record] = []
+    for message in (
+        insert(["1", "a", "1"]),
+        update(["1", UNCHANGED, "2"]),
+        update(["2", "a", "2"], key=["1", None, None]),
+        delete(key=["2", None, None]),
+    ):
+        records += encode(made, message)
+    assert "".join(value(record)["op"] for record in records) == ops
+    assert made.unchanged == 0
+
+
+def test_skipped_truncates_are_not_published() -> None:
+    records: list[Record] = []
+    assert styled(skipped=frozenset("t")).truncate(5, 7, records, EVERY_PARTITION) == 0
+    assert not records
+
+
+def test_a_placeholder_stands_for_an_unchanged_value() -> None:
+    (record,) = encode(styled(placeholder="?"), update(["1", UNCHANGED, "2"]))
+    assert value(record)["after"] == {"id": 1, "v": "?", "n": 2}
+
+
+def test_events_say_which_of_their_transaction_they_are() -> None:
+    made = styled(skipped=frozenset("u"))
+    order = Order()
+    made.begin(replace(COMMIT, order=order))
+    records = encode(made, insert(["1", "a", "1"]))
+    records += encode(made, update(["1", "a", "2"]))
+    made.begin(replace(COMMIT, order=order))
+    records += encode(made, delete(key=["1", None, None]))
+    assert [value(record)["transaction"] for record in records if record[2]] == [
+        {"id": "771:24023128", "total_order": 1, "data_collection_order": 1},
+        {"id": "771:24023128", "total_order": 2, "data_collection_order": 2},
+    ]
+
+
+def test_under_quirks_a_key_beyond_the_identity_is_zero_and_tombstones_need_no_key() -> None:
+    by_index = relation(column("id", "int4"), column("v", "text"), column("n", "int4", key=True), identity="i")
+    records = encode(styled(by_index, quirks=True), delete(key=[None, None, "7"]))
+    assert [record[1] for record in records] == [b'{"id":0}', b'{"id":0}']
+    assert value(records[0])["before"] == {"id": 0, "v": None, "n": 7}
+    keyless = encode(styled(KEYLESS, quirks=True, key=()), delete(old=["1", "a"]))
+    assert [record[1:3] for record in keyless][1] == (None, None)

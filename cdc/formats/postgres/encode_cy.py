@@ -1,38 +1,29 @@
 """Rows become events: a table's row messages and COPY lines → keys and values in Debezium's JSON. Pure.
 
-Compiled where possible. A message is first read through to the offsets of its values, every
-length checked; only then is anything written. C types are in `encode_cy.pxd`.
+Compiled where possible; C types are in `encode_cy.pxd`.
 """
 
-from array import array
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from orjson import dumps, loads
 
 from cdc import cython
-from cdc.errors import ProtocolError
 from cdc.event import BY_KEY, Headers, Record
-from cdc.formats.debezium_json import NEW_KEY, OLD_KEY, Transaction, envelope, text
-from cdc.formats.postgres.plan import TablePlan
+from cdc.formats.debezium_json import NEW_KEY, OLD_KEY, Order, Transaction, envelope
+from cdc.formats.postgres.planned import TablePlan
 from cdc.formats.postgres.tuples_cy import Fill
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
 else:
+    from cdc.formats.postgres.rows_cy import RowWriter
     from cdc.formats.postgres.transcode_cy import ValueWriter
-    from cdc.formats.postgres.tuples_cy import TupleReader
 
 __all__ = ["RowEncoder", "Transaction"]
 
 Names: TypeAlias = list[bytes]
 """Columns, as JSON strings."""
-
-ARRAY = cython.declare(cython.int, 15)
-CONSTANT = cython.declare(cython.int, 18)
-
-NULL = cython.declare(cython.Py_ssize_t, -1)
-UNCHANGED = cython.declare(cython.Py_ssize_t, -2)
 
 INSERT = cython.declare(cython.int, 73)
 DELETE = cython.declare(cython.int, 68)
@@ -47,7 +38,7 @@ READ = cython.declare(cython.int, 114)
 TRUNCATED = cython.declare(cython.int, 116)
 
 
-class RowEncoder(TupleReader):
+class RowEncoder(RowWriter):
     """Encodes one table's rows. Not for two threads at once.
 
     `unchanged` says after `encode` how many columns of the row hold an unchanged TOAST value
@@ -59,27 +50,24 @@ class RowEncoder(TupleReader):
 
     def __init__(self, plan: TablePlan) -> None:
         super().__init__(plan)
-        self.plan = plan
+        style = plan.style
         self.topic = plan.topic
-        self.table = plan.table
-        self.writer = ValueWriter(plan.mask_key)
-        self.failing = -1
-        self.with_cdc = plan.style.with_cdc
-        self.keyed = bool(plan.key)
-        columns = plan.columns
-        self.names = [b"," + _member(column.name) for column in columns]
-        self.constants = [column.constant or b"" for column in columns]
-        self.zeros = [b"null" if column.description.nullable else column.form.zero.encode() for column in columns]
-        self.transcoders = array("i", [column.form.transcoder for column in columns])
-        elements = [column.form.element or column.form for column in columns]
-        self.elements = array("i", [element.transcoder for element in elements])
-        self.arguments = array("i", [element.argument for element in elements])
-        self.delimiters = array("i", [ord(column.form.delimiter) for column in columns])
-        order = {column.name: place for place, column in enumerate(columns)}
-        self.key_columns = array("i", [order[name] for name in plan.key])
-        self.key_width = len(plan.key)
-        self.key_names = [(b"," if place else b"{") + _member(name) for place, name in enumerate(plan.key)]
+        self.with_cdc = style.with_cdc
+        # A tombstone without a key tells nobody anything; Debezium sends it all the same.
+        self.tombstones = style.tombstones and (self.keyed or plan.quirks)
+        self.skip_created = "c" in style.skipped
+        self.skip_updated = "u" in style.skipped
+        self.skip_deleted = "d" in style.skipped
+        self.skip_truncated = "t" in style.skipped
+        headers: Headers = [*style.context_headers]
+        self.headers = headers or None
+        self.opening = plan.schemas.value + b'{"before":'
+        self.opening_without = self.opening + b'null,"after":'
+        self.closing = (b"}}" if style.with_cdc else b"") + (b"}" if plan.schemas.value else b"")
         self.before_lsn = self.between_lsns = self.before_op = self.before_ordinal = b""
+        self.before_transaction = self.behind_transaction = b""
+        self.order: Order | None = None
+        self.xid = 0
         self.snapshot_lsn = 0
         self.timestamp = 0
 
@@ -90,8 +78,12 @@ class RowEncoder(TupleReader):
         )
         self.before_lsn = parts.before_lsn
         self.between_lsns = parts.between_lsns
-        self.before_op = parts.before_op
+        self.before_op = parts.before_transaction + b"null" + parts.behind_transaction
+        self.before_transaction = parts.before_transaction
+        self.behind_transaction = parts.behind_transaction
         self.before_ordinal = parts.before_ordinal
+        self.order = transaction.order
+        self.xid = transaction.xid
         self.snapshot_lsn = transaction.commit_lsn
         self.timestamp = transaction.timestamp_ms
 
@@ -141,10 +133,13 @@ class RowEncoder(TupleReader):
         src: cython.p_uchar = data
         kind: cython.int = src[offset]
         old_key: bytes = b""
+        if self.skip_deleted if kind == DELETE else self.skip_created if kind == INSERT else self.skip_updated:
+            self.unchanged = 0
+            return 0
         if kind == DELETE:
             if self.keyed:
-                old_key = self.key(src, self.width)
-            return self.end_key(out, old_key, self.deleted(src, lsn, ordinal, old_kind), None)
+                old_key = self.key(src, self.width, old_kind == KEY_TUPLE)
+            return self.end_key(out, old_key, self.deleted(src, lsn, ordinal, old_kind), self.headers)
         reselected: Names | None = None
         if self.unchanged and fill:
             reselected = self.unchanged_names()
@@ -154,23 +149,30 @@ class RowEncoder(TupleReader):
             reselected = [name for name in reselected if name not in missing]
         new_key: bytes = b""
         removal: bytes | None = None
+        headers: Headers | None = self.headers
         op: cython.int = CREATED if kind == INSERT else UPDATED
         if self.keyed:
-            new_key = self.key(src, 0)
+            new_key = self.key(src, 0, False)
             if old_kind != 0:
-                old_key = self.key(src, self.width)
+                old_key = self.key(src, self.width, old_kind == KEY_TUPLE)
                 if old_key != new_key:
-                    removal = self.deleted(src, lsn, ordinal, old_kind)
+                    # A changed key is a delete and a create, each of which may be skipped.
+                    if not self.skip_deleted:
+                        removal = self.deleted(src, lsn, ordinal, old_kind)
+                    if self.skip_created:
+                        self.unchanged = 0
+                        return self.end_key(out, old_key, removal, self.with_header(NEW_KEY, new_key)) if removal else 0
+                    headers = self.with_header(OLD_KEY, old_key)
                     old_kind = 0
                     op = CREATED
         writer: ValueWriter = self.writer
         writer.reset()
         if old_kind != 0:
-            writer.constant(b'{"before":')
+            writer.constant(self.opening)
             self.row(src, self.width, old_kind == KEY_TUPLE)
             writer.constant(b',"after":')
         else:
-            writer.constant(b'{"before":null,"after":')
+            writer.constant(self.opening_without)
         self.row(src, 0, False)
         self.tail(
             lsn,
@@ -181,10 +183,10 @@ class RowEncoder(TupleReader):
             fill is not None and not fill,
         )
         value: bytes = writer.take()
-        if removal is None:
-            return self.emit(out, new_key, value, None)
-        size: cython.Py_ssize_t = self.end_key(out, old_key, removal, [(NEW_KEY, new_key)])
-        return size + self.emit(out, new_key, value, [(OLD_KEY, old_key)])
+        size: cython.Py_ssize_t = 0
+        if removal is not None:
+            size = self.end_key(out, old_key, removal, self.with_header(NEW_KEY, new_key))
+        return size + self.emit(out, new_key, value, headers)
 
     def encode_copy(self, line: bytes, out: list[Record]) -> int:
         """Append the record of one line of `COPY … TO STDOUT` in text format.
@@ -208,36 +210,13 @@ class RowEncoder(TupleReader):
     def _encode_copy(self, line: bytes, out: list[Record]) -> cython.Py_ssize_t:
         line = self.fields(line)
         src: cython.p_uchar = line
-        key: bytes = self.key(src, 0) if self.keyed else b""
+        key: bytes = self.key(src, 0, False) if self.keyed else b""
         writer: ValueWriter = self.writer
         writer.reset()
-        writer.constant(b'{"before":null,"after":')
+        writer.constant(self.opening_without)
         self.row(src, 0, False)
         self.tail(self.snapshot_lsn, 0, READ, None, None, False)
-        return self.emit(out, key, writer.take(), None)
-
-    def copy_row(self, line: bytes) -> tuple[bytes, bytes]:
-        """Key and row of one line of `COPY … TO STDOUT` in text format, as JSON; no envelope.
-
-        Args:
-            line: its columns are `plan.copy_columns`, with or without its newline.
-
-        Raises:
-            ProtocolError: not such a line.
-        """
-        self.failing = -1
-        try:
-            return self._copy_row(line)
-        except ValueError as error:
-            raise self._refusal(error) from None
-
-    def _copy_row(self, line: bytes) -> tuple[bytes, bytes]:
-        line = self.fields(line)
-        src: cython.p_uchar = line
-        key: bytes = self.key(src, 0) if self.keyed else b""
-        self.writer.reset()
-        self.row(src, 0, False)
-        return key, self.writer.take()
+        return self.emit(out, key, writer.take(), self.headers)
 
     def gone(self, keys: Sequence[bytes], ordinal: int, out: list[Record]) -> None:
         """Append deletes and tombstones of rows that a snapshot does not have.
@@ -248,122 +227,33 @@ class RowEncoder(TupleReader):
             out: gets the records.
         """
         writer: ValueWriter = self.writer
-        for key in keys:
+        for key in keys if not self.skip_deleted else ():
             values = loads(key)
+            if self.plan.schemas.key:
+                values = values["payload"]
             writer.reset()
-            writer.constant(b'{"before":')
+            writer.constant(self.opening)
             members = [
-                self.names[place][1:] + (dumps(values[column.name]) if column.name in values else self.zeros[place])
-                for place, column in enumerate(self.plan.columns)
+                self.names[place][1:] + (dumps(values[column.label]) if column.label in values else self.zeros[place])
+                for place, column in enumerate(self.plan.columns[: self.shown])
             ]
             writer.constant(b"{" + b",".join(members) + b"}")
             writer.constant(b',"after":null')
             self.tail(self.snapshot_lsn, ordinal, DELETED, None, None, False)
-            self.end_key(out, key, writer.take(), None)
+            self.end_key(out, key, writer.take(), self.headers)
 
     def truncate(self, lsn: cython.ulonglong, ordinal: cython.longlong, out: list[Record], partition: int) -> int:
         """Append the record that says that the table was emptied; returns the bytes appended."""
+        if self.skip_truncated:
+            return 0
         writer: ValueWriter = self.writer
         writer.reset()
-        writer.constant(b'{"before":null,"after":null')
+        writer.constant(self.opening_without)
+        writer.constant(b"null")
         self.tail(lsn, ordinal, TRUNCATED, None, None, False)
         value: bytes = writer.take()
-        out.append((self.topic, None, value, partition, self.timestamp, None))
+        out.append((self.topic, None, value, partition, self.timestamp, self.headers))
         return len(value)
-
-    def unchanged_columns(self, data: bytes, offset: int) -> list[int]:
-        """Places in the relation of the columns whose value a row message does not have."""
-        self.parse_checked(data, offset)
-        return [place for place in range(self.width) if self.published[place] and self.starts[place] == UNCHANGED]
-
-    def key_text(self, data: bytes, offset: int) -> list[bytes | None]:
-        """The key's values as the server wrote them (of a delete: the old ones), None for NULL."""
-        self.parse_checked(data, offset)
-        base: cython.int = self.width if data[offset : offset + 1] == b"D" else 0
-        texts: list[bytes | None] = []
-        for part in range(self.key_width):
-            place: cython.int = base + self.places[self.key_columns[part]]
-            texts.append(data[self.starts[place] : self.stops[place]] if self.starts[place] >= 0 else None)
-        return texts
-
-    def parse_checked(self, data: bytes, offset: int) -> None:
-        self.failing = -1
-        try:
-            self.parse(data, offset)
-        except ValueError as error:
-            raise self._refusal(error) from None
-
-    def _refusal(self, error: ValueError) -> ProtocolError:
-        where = f"table {self.table}"
-        if 0 <= self.failing < self.count:
-            where += f", column {self.plan.columns[self.failing].name}"
-        return ProtocolError(f"{where}: {error}")
-
-    def unchanged_names(self) -> Names:
-        return [
-            self.names[column][1:-1] for column in range(self.count) if self.starts[self.places[column]] == UNCHANGED
-        ]
-
-    @cython.boundscheck(False)
-    @cython.wraparound(False)
-    def key(self, src: cython.p_uchar, base: cython.int) -> bytes:
-        """The event key."""
-        writer: ValueWriter = self.writer
-        writer.reset()
-        place: cython.int = 0
-        part: cython.int = 0
-        for part in range(self.key_width):
-            writer.constant(self.key_names[part])
-            place = self.places[self.key_columns[part]]
-            if self.starts[base + place] == UNCHANGED:
-                raise ValueError("the key's value is not in the message")
-            self.column(src, self.key_columns[part], self.starts[base + place], self.stops[base + place])
-        writer.put(125)
-        return writer.take()
-
-    @cython.boundscheck(False)
-    @cython.wraparound(False)
-    def row(self, src: cython.p_uchar, base: cython.int, key_only: cython.bint) -> cython.int:
-        """`before` or `after`. A tuple of the key alone has nothing of the other columns, not even NULL."""
-        writer: ValueWriter = self.writer
-        names: list[bytes] = self.names
-        opening: cython.Py_ssize_t = writer.size
-        place: cython.int = 0
-        column: cython.int = 0
-        name: bytes = b""
-        writer.put(123)
-        for column in range(self.count):
-            place = self.places[column]
-            if self.starts[base + place] == UNCHANGED:
-                continue
-            name = names[column]
-            if writer.size == opening + 1:
-                writer.raw(name, 1, len(name))
-            else:
-                writer.constant(name)
-            if key_only and not self.identity[place]:
-                writer.constant(self.zeros[column])
-            else:
-                self.column(src, column, self.starts[base + place], self.stops[base + place])
-        return writer.put(125)
-
-    @cython.boundscheck(False)
-    @cython.wraparound(False)
-    def column(
-        self, src: cython.p_uchar, column: cython.int, start: cython.Py_ssize_t, stop: cython.Py_ssize_t
-    ) -> cython.int:
-        """One value."""
-        if start == NULL:
-            return self.writer.constant(b"null")
-        self.failing = column
-        transcoder: cython.int = self.transcoders[column]
-        if transcoder == CONSTANT:
-            return self.writer.constant(self.constants[column])
-        if transcoder == ARRAY:
-            return self.writer.array(
-                self.elements[column], self.arguments[column], self.delimiters[column], src, start, stop
-            )
-        return self.writer.value(transcoder, self.arguments[column], src, start, stop)
 
     def tail(
         self,
@@ -380,11 +270,14 @@ class RowEncoder(TupleReader):
         writer.number(lsn)
         writer.constant(self.between_lsns)
         writer.number(lsn)
-        writer.constant(self.before_op)
+        if self.order is None:
+            writer.constant(self.before_op)
+        else:
+            self.transaction_block(lsn)
         writer.put(op)
         writer.constant(self.before_ordinal)
         if not self.with_cdc:
-            return 0
+            return writer.constant(self.closing)
         writer.padded(ordinal, 10)
         writer.put(34)
         if unchanged:
@@ -393,7 +286,16 @@ class RowEncoder(TupleReader):
                 writer.constant(b',"gone":true')
         if reselected:
             writer.constant(b',"reselected":[' + b",".join(reselected) + b"]")
-        return writer.constant(b"}}")
+        return writer.constant(self.closing)
+
+    def transaction_block(self, lsn: cython.ulonglong) -> cython.int:
+        """Which event of its transaction, and of its table in it, this is; up to `op`."""
+        assert self.order is not None
+        total, within = self.order.count(self.table)
+        writer: ValueWriter = self.writer
+        writer.constant(self.before_transaction)
+        writer.constant(b'{"id":"%d:%d","total_order":%d,"data_collection_order":%d}' % (self.xid, lsn, total, within))
+        return writer.constant(self.behind_transaction)
 
     def deleted(
         self, src: cython.p_uchar, lsn: cython.ulonglong, ordinal: cython.longlong, old_kind: cython.int
@@ -401,17 +303,17 @@ class RowEncoder(TupleReader):
         """The value of a delete."""
         writer: ValueWriter = self.writer
         writer.reset()
-        writer.constant(b'{"before":')
+        writer.constant(self.opening)
         self.row(src, self.width, old_kind == KEY_TUPLE)
         writer.constant(b',"after":null')
         self.tail(lsn, ordinal, DELETED, None, None, False)
         return writer.take()
 
     def end_key(self, out: list[Record], key: bytes, value: bytes, headers: Headers | None) -> cython.Py_ssize_t:
-        """Append a delete and, where the table has a key, its tombstone."""
+        """Append a delete and its tombstone."""
         size: cython.Py_ssize_t = self.emit(out, key, value, headers)
-        if self.keyed:
-            out.append((self.topic, key, None, PARTITION_BY_KEY, self.timestamp, headers))
+        if self.tombstones:
+            out.append((self.topic, key if self.keyed else None, None, PARTITION_BY_KEY, self.timestamp, headers))
             size += len(key)
         return size
 
@@ -420,6 +322,7 @@ class RowEncoder(TupleReader):
         out.append((self.topic, key if self.keyed else None, value, PARTITION_BY_KEY, self.timestamp, headers))
         return len(key) + len(value)
 
-
-def _member(name: str) -> bytes:
-    return text(name) + b":"
+    def with_header(self, name: str, key: bytes) -> Headers:
+        """The headers of one half of a changed key."""
+        own: Headers = [(name, key)]
+        return own if self.headers is None else own + self.headers

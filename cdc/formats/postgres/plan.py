@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
+
+import orjson
 
 from cdc.errors import ConfigError, Problem, Refused
 from cdc.formats.debezium_json import SourceInfo, text
 from cdc.formats.handling import Handling, Style
-from cdc.schemas import Column, TableSchema
+from cdc.schemas import Column
 from cdc.table_settings import ColumnSettings, Constant
 
+from .placeholders import placeholder
+from .planned import ColumnPlan, TablePlan
 from .relation import Relation, RelationColumn
 from .types import Form, Transcoder, TypeInfo, form_of, target_type, type_text
 
@@ -18,66 +22,6 @@ __all__ = ["ColumnPlan", "SourceInfo", "TablePlan", "plan_table", "unknown_colum
 
 DEFAULT = Handling()
 PLAIN = Style()
-
-
-@dataclass(frozen=True, slots=True)
-class ColumnPlan:
-    """One published column.
-
-    Args:
-        name: as in the source.
-        index: its place in the relation's row messages.
-        form: how its values become JSON.
-        constant: for a masked column, the JSON that stands for every value; else None.
-        in_identity: whether old tuples of key changes and deletes hold it.
-        description: for the schemas topic.
-    """
-
-    name: str
-    index: int
-    form: Form
-    constant: bytes | None
-    in_identity: bool
-    description: Column
-
-
-@dataclass(frozen=True, slots=True)
-class TablePlan:
-    """A relation and how its rows become events.
-
-    Args:
-        relation: as the stream (or the catalogue) describes it.
-        topic: of its events.
-        source: for the envelope.
-        columns: the published ones, in the relation's order.
-        key: names of the key's columns in the key's order; empty without a key.
-        mask_key: of HMACs.
-        style: how events are written around their values.
-    """
-
-    relation: Relation
-    topic: str
-    source: SourceInfo
-    columns: tuple[ColumnPlan, ...]
-    key: tuple[str, ...]
-    mask_key: bytes | None = field(repr=False)
-    style: Style = PLAIN
-
-    @property
-    def table(self) -> str:
-        """`schema.table` in the source."""
-        return f"{self.relation.schema}.{self.relation.name}"
-
-    @property
-    def copy_columns(self) -> tuple[str, ...]:
-        """What to select, in order, for `RowEncoder.encode_copy`."""
-        return tuple(column.name for column in self.columns)
-
-    def schema(self, position: str) -> TableSchema:
-        """The description for the schemas topic, valid from `position` (a `cdc.pos`) on."""
-        return TableSchema(
-            self.table, self.topic, tuple(column.description for column in self.columns), self.key, position
-        )
 
 
 def plan_table(
@@ -114,26 +58,42 @@ def plan_table(
         Refused: deletes could not carry the event key, see `docs/types.md`, "Keys".
     """
     _check_options(relation, types, options, key_columns, mask_key)
-    _check_identity(relation, key_columns)
+    if not handling.quirks:
+        _check_identity(relation, key_columns)
     columns = []
     for index, column in enumerate(relation.columns):
         if not options.publishes(column.name, key_columns):
             continue
         form, constant = _form(column, types, options, handling)
         may_be_null = column.name not in not_null
+        description = _description(column, form, types, options, may_be_null, (attnums or {}).get(column.name, 0))
+        unchanged = None if style.placeholder is None else placeholder(style.placeholder, form, description.type)
+        if unchanged is not None:
+            description = replace(description, placeholder=orjson.loads(unchanged))
         columns.append(
             ColumnPlan(
                 name=column.name,
+                label=column.name,
                 index=index,
                 form=form,
                 constant=constant,
                 in_identity=column.in_key,
-                description=_description(
-                    column, form, types, options, may_be_null, (attnums or {}).get(column.name, 0)
-                ),
+                description=description,
+                zero=b"null" if may_be_null else form.zero.encode(),
+                placeholder=unchanged,
             )
         )
-    return TablePlan(relation, topic, source, tuple(columns), tuple(key_columns), mask_key, style)
+    return TablePlan(
+        relation=relation,
+        topic=topic,
+        source=source,
+        columns=tuple(columns),
+        shown=len(columns),
+        key=tuple(key_columns),
+        mask_key=mask_key,
+        style=style,
+        quirks=handling.quirks,
+    )
 
 
 def unknown_columns(relation: Relation, options: ColumnSettings) -> list[Problem]:

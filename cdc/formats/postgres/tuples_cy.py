@@ -10,7 +10,7 @@ from array import array
 from typing import TypeAlias
 
 from cdc import cython
-from cdc.formats.postgres.plan import TablePlan
+from cdc.formats.postgres.planned import TablePlan
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this

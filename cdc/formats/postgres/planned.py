@@ -1,0 +1,112 @@
+"""A relation and how its rows become events, as it was decided. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cdc.formats.debezium_json import SourceInfo
+from cdc.formats.handling import Style
+from cdc.schemas import Column, TableSchema
+
+from .relation import Relation
+from .types import Form
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPlan:
+    """One column that is read.
+
+    Args:
+        name: as in the source.
+        label: its name in events.
+        index: its place in the relation's row messages.
+        form: how its values become JSON.
+        constant: for a masked column, the JSON that stands for every value; else None.
+        in_identity: whether old tuples of key changes and deletes hold it.
+        description: for the schemas topic.
+        null: the JSON that stands for NULL.
+        zero: the JSON that stands for a value that is not known, where an old tuple has only the identity.
+        placeholder: the JSON that stands for an unchanged TOAST value; None: the member is left out.
+        default: the JSON that the Connect schema has as its default; None: it has none.
+        secret: of a mask by hash: what is hashed before the value.
+    """
+
+    name: str
+    label: str
+    index: int
+    form: Form
+    constant: bytes | None
+    in_identity: bool
+    description: Column
+    null: bytes = b"null"
+    zero: bytes = b"null"
+    placeholder: bytes | None = None
+    default: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectSchemas:
+    """What stands before a payload, where keys and values have Connect schemas; `}` follows it.
+
+    Args:
+        key: `{"schema": …, "payload":` of keys; b"" without.
+        value: the same of values.
+    """
+
+    key: bytes = b""
+    value: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """A relation and how its rows become events.
+
+    Args:
+        relation: as the stream (or the catalogue) describes it.
+        topic: of its events.
+        source: for the envelope.
+        columns: those of rows in the relation's order, and behind them the ones that only keys have.
+        shown: how many of them are those of rows.
+        key: names of the key's columns in the key's order, as in the source; empty without a key.
+        mask_key: of HMACs.
+        style: how events are written around their values.
+        schemas: Connect's, in every record.
+        quirks: whether to do what Debezium hardly means, too.
+    """
+
+    relation: Relation
+    topic: str
+    source: SourceInfo
+    columns: tuple[ColumnPlan, ...]
+    shown: int
+    key: tuple[str, ...]
+    mask_key: bytes | None = field(repr=False)
+    style: Style = field(default_factory=Style)
+    schemas: ConnectSchemas = field(default_factory=ConnectSchemas, repr=False)
+    quirks: bool = False
+
+    @property
+    def table(self) -> str:
+        """`schema.table` in the source."""
+        return f"{self.relation.schema}.{self.relation.name}"
+
+    @property
+    def copy_columns(self) -> tuple[str, ...]:
+        """What to select, in order, for `RowEncoder.encode_copy`."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def key_places(self) -> tuple[int, ...]:
+        """Where the key's columns are among `columns`."""
+        places = {column.name: place for place, column in enumerate(self.columns)}
+        return tuple(places[name] for name in self.key)
+
+    def schema(self, position: str) -> TableSchema:
+        """The description for the schemas topic, valid from `position` (a `cdc.pos`) on."""
+        return TableSchema(
+            self.table,
+            self.topic,
+            tuple(column.description for column in self.columns),
+            tuple(self.columns[place].label for place in self.key_places),
+            position,
+        )
