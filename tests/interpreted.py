@@ -11,7 +11,8 @@ import cdc
 import sinks
 
 ENCODER = [
-    f"cdc.formats.postgres.{name}" for name in ("writer_cy", "temporal_cy", "transcode_cy", "tuples_cy", "rows_cy", "encode_cy")
+    f"cdc.formats.postgres.{name}"
+    for name in ("writer_cy", "temporal_cy", "transcode_cy", "tuples_cy", "rows_cy", "encode_cy")
 ]
 """The row encoder and what it imports, in the order in which they are."""
 

@@ -210,19 +210,19 @@ class PostgresWalSettings(ConnectorSettings):
             self.quirks,
         )
 
-    def style(self, bridge: str, unchanged: str | None) -> Style:
+    def style(self, bridge: str, unchanged: str | None = None) -> Style:
         """How events of a table are written around their values.
 
         Args:
             bridge: its name.
-            unchanged: what is asked for the table's unchanged values.
+            unchanged: what the table's own `unchanged` asks.
         """
         return Style(
             with_cdc=self.cdc_member,
             with_schemas=self.format == "debezium-json-schemas",
             tombstones=self.tombstones,
             context_headers=context_headers(bridge) if self.context_headers else (),
-            placeholder=self.unchanged_placeholder if unchanged == "placeholder" else None,
+            placeholder=self.unchanged_placeholder if (unchanged or self.unchanged) == "placeholder" else None,
             skipped=frozenset(self.skipped_operations),
             schema_names=self.schema_names,
             field_names=self.field_names,

@@ -115,7 +115,6 @@ class Planner:
         if refused is not None:
             raise ConfigError([refused])
         secret = self.section.mask_key
-        asked = options.unchanged or self.section.unchanged
         plan = plan_table(
             relation,
             self.types,
@@ -124,11 +123,12 @@ class Planner:
             topic=topic,
             source=self.source,
             handling=self.section.handling,
-            style=self.section.style(self.settings.name, asked),
+            style=self.section.style(self.settings.name, options.unchanged),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
             not_null=not_null,
             attnums=attnums,
         )
+        asked = options.unchanged or self.section.unchanged
         unchanged: When = _WHEN[asked] if asked else "always" if "compact" in policy else "key_change"
         timestamp = options.timestamp or self.section.timestamp or ("append" if "delete" in policy else "commit")
         return PlannedTable(
