@@ -4,8 +4,9 @@ PYTHON ?= python3
 PY := .venv/bin/python
 # Processes that tests run in; each has servers of its own.
 JOBS ?= 2
-# Of `make fuzz`: how many inputs, and what they are made from.
+# Of `make fuzz` and `make compare`: how many, and what they are made from.
 INPUTS ?= 1000000
+TABLES ?= 400
 SEED ?= 1
 PIP := $(PY) -m pip --disable-pip-version-check -q
 HOT := $(shell find cdc connectors sinks -name '*_cy.py' -o -name '*.pxd')
@@ -17,7 +18,7 @@ GOLDEN ?= $(CASES)/../golden
 OUT ?= build/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test conformance defects fuzz bench env lock schema clean
+.PHONY: help demo check test conformance compare defects fuzz bench env lock schema clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +40,9 @@ conformance: env  ## the events of CASES beside Debezium's in GOLDEN, byte for b
 
 defects: env  ## five deliberate defects, each of which the prover must find: ten minutes
 	.venv/bin/pytest -m defects tests/end_to_end/test_mutations.py
+
+compare: env  ## random tables through Debezium itself and through the bridge, all events compared (TABLES=2000)
+	$(PY) -m tests.compare --tables $(TABLES) --seed $(SEED)
 
 fuzz: env  ## damaged messages, rows and events into every parser (INPUTS=10000000), and a tenth interpreted
 	$(PY) -m tests.fuzz --inputs $(INPUTS) --seed $(SEED)

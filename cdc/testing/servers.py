@@ -285,28 +285,37 @@ KAFKA_POM = Path(__file__).with_name("kafka-pom.xml")
 
 
 def kafka_jars() -> Path:
-    """Kafka's jars as `kafka-pom.xml` names them, fetched once: into a checkout's `.cache`, or the user's cache folder.
+    """Kafka's jars as `kafka-pom.xml` names them; see `maven_jars`."""
+    return maven_jars(KAFKA_POM, "kafka")
+
+
+def maven_jars(pom: Path, name: str) -> Path:
+    """The jars that a POM depends on, fetched once: into a checkout's `.cache`, or the user's cache folder.
+
+    Args:
+        pom: Maven's file.
+        name: of their folder.
 
     Raises:
         ServerError: no Java, no Maven, or Maven failed.
     """
-    pom, jars = KAFKA_POM, _cache() / "kafka"
+    jars = _cache() / name
     if not shutil.which("java"):
-        raise ServerError("Kafka needs Java 17 or newer, and there is no `java` here")
+        raise ServerError(f"{name} needs Java 17 or newer, and there is no `java` here")
     fetched = jars / "pom.xml"
     if fetched.exists() and fetched.read_bytes() == pom.read_bytes():
         return jars
     if not shutil.which("mvn"):
-        raise ServerError("Kafka's jars are fetched by Maven, and there is no `mvn` here")
+        raise ServerError(f"the jars of {name} are fetched by Maven, and there is no `mvn` here")
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with (jars.parent / "kafka.lock").open("w") as lock, tempfile.TemporaryDirectory(dir=jars.parent) as folder:
+    with (jars.parent / f"{name}.lock").open("w") as lock, tempfile.TemporaryDirectory(dir=jars.parent) as folder:
         fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
         if fetched.exists() and fetched.read_bytes() == pom.read_bytes():
             return jars
         maven = ["mvn", "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
         ran = subprocess.run(maven, capture_output=True, text=True)
         if ran.returncode:
-            raise ServerError(f"Maven could not fetch Kafka:\n{ran.stdout}{ran.stderr}")
+            raise ServerError(f"Maven could not fetch {name}:\n{ran.stdout}{ran.stderr}")
         shutil.rmtree(jars, ignore_errors=True)
         shutil.copytree(folder, jars)
     shutil.copyfile(pom, fetched)
