@@ -69,6 +69,9 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
             yield Acl(making, "topic", topic, "events", prefixed)
         for topic in connector.other_topics(settings.name):
             yield Acl(making, "topic", topic, "messages, transactions or heartbeats")
+        for entry in connector.routed():
+            topic, prefixed = _literal(entry)
+            yield Acl(making, "topic", topic, "routed events", prefixed)
     # librdkafka asks for the coordinator of a consumer's group even if nothing is joined or committed.
     yield Acl(("Describe",), "group", f"{settings.name}.cdc", "readers of the bridge's own topics", prefixed=True)
     if connectors:

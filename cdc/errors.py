@@ -10,6 +10,7 @@ supervisor starts the worker again after a pause when it is true.
     ├── Refused                  would be unsafe to go on                       exit 3
     ├── SecretUnavailable        a password file or command gives nothing for now (retriable)
     ├── SpoolFull                what has to be held on disk does not fit there
+    ├── TransformFailed          a transform of the user's cannot do with an event
     ├── SourceError              the source said no
     │   ├── SourceUnavailable    … for now (retriable)
     │   └── ProtocolError        a message that cannot be understood
@@ -107,6 +108,10 @@ class SecretUnavailable(CdcError):
 
 class SpoolFull(CdcError):
     """What must be held on disk does not fit: the disk is full, or the quota is used up. Nothing is lost."""
+
+
+class TransformFailed(CdcError):
+    """A transform raised, or made of an event what cannot be published. Nothing is lost: the batch is not stored."""
 
 
 class SourceError(CdcError):

@@ -74,6 +74,9 @@ def _declared(settings: Settings, chosen: Collection[str], cluster: _Cluster) ->
             found = _matching(topic, cluster, settings) if patterns.is_pattern(entry) else [topic]
             yield from ((name, topics.event_topic(settings, name)) for name in found)
         yield from ((name, topics.event_topic(settings, name)) for name in connector.other_topics(settings.name))
+        for topic in connector.routed():
+            found = _matching(topic, cluster, settings) if patterns.is_pattern(topic) else [topic]
+            yield from ((name, topics.event_topic(settings, name)) for name in found)
 
 
 def _matching(pattern: str, cluster: _Cluster, settings: Settings) -> list[str]:

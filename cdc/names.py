@@ -31,6 +31,11 @@ def event_topic(name: str, schema: str, table: str) -> str:
     return _cut(f"{name}.{_topic_part(schema)}.{_topic_part(table)}", TOPIC_LENGTH, separator="-")
 
 
+def legal_topic(text: str) -> str:
+    """A text as the name of a topic: what Kafka does not allow becomes `_`; one that is too long ends in a hash."""
+    return _cut(re.sub(r"[^A-Za-z0-9._-]", "_", text), TOPIC_LENGTH, separator="-")
+
+
 def topic_of_entry(name: str, entry: str) -> str:
     """The topic of a name under `tables:`, or the pattern of topics that a pattern there means."""
     schema, dot, table = entry.partition(".")

@@ -194,6 +194,10 @@ class ConnectorSettings(Model):
         """Topics that this connector publishes to besides those of tables; `bridge` is the bridge's name."""
         return ()
 
+    def routed(self) -> Sequence[str]:
+        """Names and patterns of topics that events are sent to beside those of the tables."""
+        return ()
+
     def wrongs(self, settings: Settings, name: str) -> Iterable[Wrong]:
         """What does not fit together, judged without I/O, in this section `name` or with others.
 

@@ -89,6 +89,7 @@ def _topics_nobody_fills(settings: Settings) -> Iterator[Wrong]:
     if captured is None:
         return
     filled = [names.topic_of_entry(settings.name, table) for tables in captured.values() for table in tables]
+    filled += [topic for section in settings.connectors.values() for topic in section.routed()]
     for name, sink in settings.sinks.items():
         for number, topic in enumerate(sink.topics):
             if patterns.is_expression(topic):

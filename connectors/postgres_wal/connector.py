@@ -19,6 +19,7 @@ from cdc.failpoints import reach
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.position import Position
 from cdc.settings import Settings
+from cdc.transforms.stage import Stage
 
 from . import catalog, slot
 from .beside import Beside
@@ -36,6 +37,7 @@ from .settings import PostgresWalSettings
 from .snapshot import Turn
 from .snapshots import Opened, Snapshots
 from .transactions import Transactions
+from .transforms import Chains
 
 LOCK_SECONDS = 1.0
 """How often a copy that waits asks for the lock."""
@@ -80,6 +82,7 @@ class PostgresWalConnector:
         self._stored: Position | None = None
         self._stored_revision = 0
         self._ledger = Ledger()
+        self._stage: Stage | None = None
         self._reader: Reader | None = None
         self._healing = False
         self._retention = Retention(section.retained_wal, self._slot, name)
@@ -159,9 +162,11 @@ class PostgresWalConnector:
             self._drop_finished_slot()
 
     def _given(self, batches: Iterable[Batch | None]) -> Iterator[Batch]:
-        """The batches, and when each was given away: that tells whether Kafka takes them."""
+        """The batches behind transforms, and when each was given away: that tells whether Kafka takes them."""
         for batch in batches:
             assert batch is not None
+            if self._stage is not None:
+                batch = self._stage.batch(batch)
             now = time.monotonic()
             self._published.append((now, len(batch.records)))
             self._events += len(batch.records)
@@ -195,7 +200,7 @@ class PostgresWalConnector:
         encoder = RowEncoder(table.planned.plan)  # the planned one is the reader's
         encoder.begin(before)
         encoder.gone(keys, LAST_ORDINAL, records)
-        return records
+        return records if self._stage is None else self._stage.gone(topic, records)
 
     def ask(self, action: str, tables: Sequence[str]) -> str:
         if self._reader is None or self._commands is None:
@@ -237,6 +242,7 @@ class PostgresWalConnector:
 
     def _look(self) -> Capture:
         """Connect to the catalog; what is captured, and whether the server can be read from."""
+        self._stage = Chains(self._settings, self._name, self._section).stage()
         session = self._sessions.catalog()
         try:
             slot.check_server(session, self._subject)

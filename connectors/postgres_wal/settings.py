@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from cdc.formats.handling import (
 )
 from cdc.settings import ConnectorSettings, Duration, Model, Pattern, Settings, Size, Wrong
 from cdc.table_settings import ColumnSettings, ListToo, listed_tables
+from cdc.transforms.settings import OutboxSettings, Step
 
 
 class TableOptions(ColumnSettings):
@@ -37,6 +39,10 @@ class TableOptions(ColumnSettings):
     snapshot_where: Annotated[str, Field(min_length=1)] | None = None
     """SQL predicate: snapshots read only rows that it holds for (`created_at > now() - interval '1 year'`);
     the stream and a heal do not look at it."""
+    transforms: list[Step] | None = None
+    """Steps that each event goes through, in order; instead of the connector's."""
+    outbox: OutboxSettings | None = None
+    """The table is an outbox: its inserted rows are messages, routed to topics by a column."""
     timestamp: Literal["commit", "append"] | None = None
     """Of the record: `commit` time or `append` (when the broker gets it). Default: append where the
     topic expires by time, else commit."""
@@ -180,6 +186,8 @@ class PostgresWalSettings(ConnectorSettings):
     """Default of the tables' `truncates`."""
     timestamp: Literal["commit", "append"] | None = None
     """Default of the tables' `timestamp`."""
+    transforms: list[Step] = Field(default_factory=list)
+    """Default of the tables' `transforms`."""
     batch: BatchSettings = BatchSettings()
     """When a batch closes."""
     idle_interval: Duration = 10.0
@@ -247,6 +255,7 @@ class PostgresWalSettings(ConnectorSettings):
             if "." not in table and not patterns.is_pattern(table):
                 yield Wrong(("tables", table), "must be schema.table", f"such as public.{table}")
             yield from self._column_wrongs(table, options)
+            yield from self._transform_wrongs(settings, table, options)
         yield from self._shared(settings, name)
 
     def _column_wrongs(self, table: str, options: TableOptions) -> Iterator[Wrong]:
@@ -265,6 +274,36 @@ class PostgresWalSettings(ConnectorSettings):
             for column in columns:
                 if column in excluded:
                     yield Wrong(("tables", table, kind, column), "is left out by columns.exclude", "remove one of them")
+
+    def _transform_wrongs(self, settings: Settings, table: str, options: TableOptions) -> Iterator[Wrong]:
+        routed = any(step.route is not None for step in self.steps(options))
+        if options.outbox is not None and options.transforms:
+            yield Wrong(("tables", table, "transforms"), "has no effect on an outbox table", "remove it")
+            return
+        topics = self._routed_to(options)
+        for topic in topics if options.outbox is not None else ():
+            if "compact" in (settings.topic(topic).cleanup_policy or "compact"):
+                message = f"messages of one key would replace each other: {topic} is compacted"
+                suggestion = f'topics: {{"{topic}": {{cleanup_policy: delete}}}}'
+                yield Wrong(("tables", table, "outbox"), message, suggestion)
+        if routed and (options.truncates or self.truncates) == "fan_out":
+            message = "cannot be published where topics follow from rows: a truncate has none"
+            yield Wrong(("tables", table, "truncates"), message, "truncates: skip")
+
+    def routed(self) -> Sequence[str]:
+        return [topic for options in self.tables.values() for topic in self._routed_to(options)]
+
+    def _routed_to(self, options: TableOptions) -> list[str]:
+        templates = [step.route.topic for step in self.steps(options) if step.route is not None]
+        if options.outbox is not None:
+            templates.append(options.outbox.topic)
+        return [re.sub(r"\{\w+\}", "*", template) for template in templates]
+
+    def steps(self, options: TableOptions) -> list[Step]:
+        """The transforms of a table; an outbox has none."""
+        if options.outbox is not None:
+            return []
+        return self.transforms if options.transforms is None else options.transforms
 
     def _shared(self, settings: Settings, name: str) -> Iterator[Wrong]:
         """A slot belongs to one connector of a server, a publication to one of a database."""

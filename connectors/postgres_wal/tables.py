@@ -15,10 +15,13 @@ from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table, unknown
 from cdc.formats.postgres.relation import Relation
 from cdc.formats.postgres.types import TypeInfo
 from cdc.patterns import most_specific
+from cdc.schemas import TableSchema
 from cdc.settings import Settings
+from cdc.transforms.chain import Chain
 
 from .catalog import PRIMARY_KEYS_QUERY, Session, Table, describe_columns, load_types, reading
 from .settings import PostgresWalSettings, TableOptions
+from .transforms import Chains
 
 When: TypeAlias = Literal["always", "key_change", "never"]
 
@@ -41,6 +44,7 @@ class PlannedTable:
         unread: whether rows of it are still to be read; then events must be whole.
         touched: gets the keys of what is published, while its rows are read beside the stream.
         waits: whether nothing of it is published, as a snapshot that comes holds it all.
+        chain: its transforms; None without.
     """
 
     plan: TablePlan
@@ -54,6 +58,7 @@ class PlannedTable:
     unread: bool = False
     touched: set[bytes | None] | None = None
     waits: bool = False
+    chain: Chain | None = None
 
     @property
     def full_name(self) -> str:
@@ -66,7 +71,13 @@ class PlannedTable:
 
     @property
     def event_topic(self) -> EventTopic:
-        return EventTopic(self.plan.topic, self.full_name, tuple(self.plan.key), distinct=self.by_key)
+        distinct = self.by_key and not (self.chain is not None and self.chain.leaves)
+        return EventTopic(self.plan.topic, self.full_name, tuple(self.plan.key), distinct)
+
+    def schema(self, position: str) -> TableSchema:
+        """The description for the schemas topic, valid from `position` (a `cdc.pos`) on; as events show the table."""
+        schema = self.plan.schema(position)
+        return schema if self.chain is None else self.chain.describe(schema)
 
 
 @dataclass(slots=True)
@@ -86,6 +97,10 @@ class Planner:
     connection: Session
     subject: str
     types: dict[int, TypeInfo] = field(default_factory=dict)
+    chains: Chains = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.chains = Chains(self.settings, self.name, self.section)
 
     @property
     def source(self) -> SourceInfo:
@@ -107,7 +122,8 @@ class Planner:
         topic = names.event_topic(self.settings.name, relation.schema, relation.name)
         key = self._key(relation, options)
         policy = self.settings.topic(topic).cleanup_policy or "compact"
-        keyless = None if key else keyless_on_compacted(self.settings, self.name, entry, full_name, topic)
+        messages = options.outbox is not None
+        keyless = None if key or messages else keyless_on_compacted(self.settings, self.name, entry, full_name, topic)
         if keyless is not None:
             raise ConfigError([keyless])
         fan_out = (options.truncates or self.section.truncates) == "fan_out"
@@ -131,6 +147,9 @@ class Planner:
         asked = options.unchanged or self.section.unchanged
         unchanged: When = _WHEN[asked] if asked else "always" if "compact" in policy else "key_change"
         timestamp = options.timestamp or self.section.timestamp or ("append" if "delete" in policy else "commit")
+        chain = self.chains.of(full_name)
+        if chain is not None:
+            _check_chain(plan, chain)
         return PlannedTable(
             plan=plan,
             encoder=RowEncoder(plan),
@@ -139,6 +158,7 @@ class Planner:
             reselect="never" if not key or options.message_key else unchanged,
             fan_out=fan_out,
             append=timestamp == "append",
+            chain=chain,
         )
 
     def plan_all(self, tables: Sequence[Table]) -> list[PlannedTable]:
@@ -191,3 +211,14 @@ class Planner:
         unknown = {column.type_oid for column in relation.columns} - self.types.keys()
         if unknown:
             self.types.update(load_types(self.connection, unknown, self.subject))
+
+
+def _check_chain(plan: TablePlan, chain: Chain) -> None:
+    """Raises: ConfigError: transforms that do not fit the table."""
+    chain.describe(plan.schema(""))
+    for column in plan.columns:
+        if column.name in chain.route_fields and not column.in_identity:
+            raise ConfigError(
+                [Problem(f"table {plan.table} is routed by column {column.name}, which its deletes do not have")],
+                hint=f"ALTER TABLE {plan.table} REPLICA IDENTITY FULL, or route by a column of the key",
+            )

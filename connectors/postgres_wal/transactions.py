@@ -196,7 +196,7 @@ class Transactions:
             what = f"the key of table {table.full_name} has changed while its rows are read"
             raise SourceUnavailable(f"{what}; starting over with the new one")
         self.topics.append(table.event_topic)
-        schema = table.plan.schema(position)
+        schema = table.schema(position)
         keys = [schema.table]
         description = replace(schema, position="").to_bytes()
         if self._transaction is not None:

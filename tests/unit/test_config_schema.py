@@ -98,7 +98,7 @@ def test_every_setting_is_described() -> None:
 
 
 def test_the_settings_page_names_every_setting() -> None:
-    page = (ROOT / "docs" / "settings.md").read_text()
+    page = "".join((ROOT / "docs" / file).read_text() for file in ("settings.md", "transforms.md"))
     for name, model in json_schema()["$defs"].items():
         for key in model["properties"]:
             assert f"`{key}`" in page, f"{name}.{key} is missing on docs/settings.md"
