@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from cdc.compiled import hot_modules, summary
@@ -27,6 +28,10 @@ from cdc.testing.servers import (
     kafka_jars,
 )
 from tests.databases import Database, fresh_database
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 HERE = Path(__file__).parent
 
