@@ -58,7 +58,6 @@ LACKING = (
     Absent("lsn.flush.mode", "what is stored is always confirmed to the server", "connector"),
     Absent("xmin.fetch.interval.ms", "`source.xmin` stays null", "0"),
     Absent("table.ignore.builtin", "tables of PostgreSQL's own schemas are never captured", "true"),
-    Absent("datatype.propagate.source.type", "`propagate_source_type` chooses by column, not by type", ""),
     Absent("snapshot.mode.custom.name", "there are no snapshots of one's own making", ""),
     Absent("snapshot.mode.configuration.based.*", "`snapshot` is initial, never or only", _ALWAYS),
     Absent("snapshot.query.mode", "rows are read by COPY; `snapshot_where` chooses them", "select_all"),
@@ -103,6 +102,7 @@ LACKING = (
 """Something is lost without them; more particular ones stand before those with `*`."""
 
 NEEDLESS = (
+    Absent("include.schema.comments", "Debezium's PostgreSQL connector reads no comments"),
     Absent("tasks.max", "one process reads a slot, as one task does"),
     Absent("tasks.max.enforce", "one process reads a slot, as one task does"),
     Absent("transforms.*", "`transforms` is told of"),

@@ -179,7 +179,7 @@ def _placeholder(draft: Draft, value: str) -> None:
 
 def _mask(draft: Draft, value: str, length: str) -> None:
     for one in expressions(value):
-        draft.columns("mask")[pattern(one)] = {"constant": "*" * int(length)}
+        draft.columns("mask")[pattern(one)] = {"asterisks": int(length)}
 
 
 def _hash(draft: Draft, value: str, version: str | None, algorithm: str, salt: str) -> None:
@@ -281,11 +281,15 @@ TAKEN = (
     Rule("unavailable.value.placeholder", "`unchanged_placeholder`", _placeholder),
     Rule("schema.name.adjustment.mode", "`schema_names`", _same("schema_names", *_ADJUSTMENTS)),
     Rule("field.name.adjustment.mode", "`field_names`", _same("field_names", *_ADJUSTMENTS)),
-    Rule("include.schema.comments", "`schema_comments`", _flag("schema_comments")),
     Rule(
         "column.propagate.source.type",
         "`propagate_source_type`",
         _patterns(lambda draft: draft.connector, "propagate_source_type"),
+    ),
+    Rule(
+        "datatype.propagate.source.type",
+        "`propagate_types`",
+        _patterns(lambda draft: draft.connector, "propagate_types"),
     ),
     Rule("skipped.operations", "`skipped_operations`, `truncates`", _skipped),
     Rule("tombstones.on.delete", "`tombstones`", _flag("tombstones")),

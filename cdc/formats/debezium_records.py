@@ -7,12 +7,12 @@ None of them has headers, whatever those of rows have. What they say is as of De
 from __future__ import annotations
 
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
+from cdc.formats.connect_schema import BLOCK, SOURCE, field, struct
 from cdc.formats.debezium_json import Order, SourceInfo, text
 from cdc.formats.handling import Binaries
 
@@ -153,95 +153,47 @@ class RecordFormat:
         return KeyValue(both % (key_schema, key), both % (value_schema, value))
 
 
-def _field(kind: str, name: str, *, optional: bool = False) -> dict[str, Any]:
-    return {"type": kind, "optional": optional, "field": name}
-
-
-def _struct(name: str, *fields: Mapping[str, Any], optional: bool = False, field: str | None = None) -> dict[str, Any]:
-    told = {"type": "struct", "fields": fields, "optional": optional, "name": name, "version": 1}
-    return told if field is None else {**told, "field": field}
-
-
-_SNAPSHOT: Final = {
-    "type": "string",
-    "optional": True,
-    "name": "io.debezium.data.Enum",
-    "version": 1,
-    "parameters": {"allowed": "true,first,first_in_data_collection,last_in_data_collection,last,false,incremental"},
-    "default": "false",
-    "field": "snapshot",
-}
-_SOURCE: Final = _struct(
-    "io.debezium.connector.postgresql.Source",
-    _field("string", "version"),
-    _field("string", "connector"),
-    _field("string", "name"),
-    _field("int64", "ts_ms"),
-    _SNAPSHOT,
-    _field("string", "db"),
-    _field("string", "sequence", optional=True),
-    _field("int64", "ts_us", optional=True),
-    _field("int64", "ts_ns", optional=True),
-    _field("string", "schema"),
-    _field("string", "table"),
-    _field("int64", "txId", optional=True),
-    _field("int64", "lsn", optional=True),
-    _field("int64", "xmin", optional=True),
-    _field("string", "origin", optional=True),
-    _field("int64", "origin_lsn", optional=True),
-    field="source",
-)
-_BLOCK: Final = _struct(
-    "event.block",
-    _field("string", "id"),
-    _field("int64", "total_order"),
-    _field("int64", "data_collection_order"),
-    optional=True,
-    field="transaction",
-)
-
-
 def _message_value(content: str) -> bytes:
-    message = _struct(
+    message = struct(
         "io.debezium.connector.postgresql.Message",
-        _field("string", "prefix", optional=True),
-        _field(content, "content", optional=True),
+        field("string", "prefix", optional=True),
+        field(content, "content", optional=True),
         field="message",
     )
-    op, ts_ms = _field("string", "op"), _field("int64", "ts_ms", optional=True)
+    op, ts_ms = field("string", "op"), field("int64", "ts_ms", optional=True)
     name = "io.debezium.connector.postgresql.MessageValue"
-    return orjson.dumps(_struct(name, op, ts_ms, _SOURCE, _BLOCK, message))
+    return orjson.dumps(struct(name, op, ts_ms, SOURCE, BLOCK, message))
 
 
 _MESSAGE_KEY: Final = orjson.dumps(
-    _struct("io.debezium.connector.postgresql.MessageKey", _field("string", "prefix", optional=True))
+    struct("io.debezium.connector.postgresql.MessageKey", field("string", "prefix", optional=True))
 )
 _MESSAGE_VALUE: Final = _message_value("bytes")
 _MESSAGE_TEXT_VALUE: Final = _message_value("string")
 _TRANSACTION_KEY: Final = orjson.dumps(
-    _struct("io.debezium.connector.common.TransactionMetadataKey", _field("string", "id"))
+    struct("io.debezium.connector.common.TransactionMetadataKey", field("string", "id"))
 )
 _TRANSACTION_VALUE: Final = orjson.dumps(
-    _struct(
+    struct(
         "io.debezium.connector.common.TransactionMetadataValue",
-        _field("string", "status"),
-        _field("string", "id"),
-        _field("int64", "event_count", optional=True),
+        field("string", "status"),
+        field("string", "id"),
+        field("int64", "event_count", optional=True),
         {
             "type": "array",
-            "items": _struct(
+            "items": struct(
                 "event.collection",
-                _field("string", "data_collection"),
-                _field("int64", "event_count"),
+                field("string", "data_collection"),
+                field("int64", "event_count"),
                 optional=True,
             ),
             "optional": True,
             "field": "data_collections",
         },
-        _field("int64", "ts_ms"),
+        field("int64", "ts_ms"),
     )
 )
 _HEARTBEAT_KEY: Final = orjson.dumps(
-    _struct("io.debezium.connector.common.ServerNameKey", _field("string", "serverName"))
+    struct("io.debezium.connector.common.ServerNameKey", field("string", "serverName"))
 )
-_HEARTBEAT_VALUE: Final = orjson.dumps(_struct("io.debezium.connector.common.Heartbeat", _field("int64", "ts_ms")))
+_HEARTBEAT_VALUE: Final = orjson.dumps(struct("io.debezium.connector.common.Heartbeat", field("int64", "ts_ms")))

@@ -54,6 +54,8 @@ class Style:
         placeholder: what stands for a TOAST value that is not known; None: the member is left out.
         skipped: operations that are not published: any of c, u, d, t.
         schema_names, field_names: how names that Avro would refuse are changed.
+        propagated: columns (patterns of "schema.table.column") whose schema tells their source type.
+        propagated_types: types ("schema.table.type") whose columns do.
     """
 
     with_cdc: bool = True
@@ -64,6 +66,8 @@ class Style:
     skipped: frozenset[str] = field(default_factory=frozenset)
     schema_names: Adjustment = "none"
     field_names: Adjustment = "none"
+    propagated: tuple[str, ...] = ()
+    propagated_types: tuple[str, ...] = ()
 
 
 RUN: Final = str(uuid4())

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from cdc.connections import WatchedConnection
 from cdc.errors import SourceError, SourceUnavailable
+from cdc.formats.postgres.plan import Facts
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, TypeInfo, types_from_rows
 from cdc.patterns import matches, most_specific
@@ -99,6 +100,7 @@ ORDER BY n.nspname, c.relname
 
 COLUMNS_QUERY = """
 SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, NOT a.attnotnull,
+       (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum),
        a.attnum = ANY (coalesce((SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1]
                         FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indrelid = a.attrelid
                           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END), '{}'))
@@ -173,7 +175,7 @@ def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], sub
                 primary_key=tuple(keys.get(oid, ())),
                 columns=tuple(
                     RelationColumn(name=column, type_oid=type_oid, type_modifier=modifier, in_key=in_key or keyed)
-                    for column, type_oid, modifier, _, _, keyed in described
+                    for column, type_oid, modifier, _, _, _, keyed in described
                 ),
                 estimated_rows=rows,
                 options=options,
@@ -200,11 +202,15 @@ def load_types(connection: Session, oids: Iterable[int], subject: str) -> dict[i
         return types_from_rows(connection.execute(TYPES_QUERY, [sorted(set(oids))]).fetchall())
 
 
-def describe_columns(connection: Session, oid: int, subject: str) -> tuple[frozenset[str], dict[str, int]]:
-    """Names of a table's columns that may be NULL, and the columns' numbers by name, as they are now."""
+def describe_columns(connection: Session, oid: int, subject: str) -> Facts:
+    """A table's columns as they are now."""
     with reading(subject):
         rows = connection.execute(COLUMNS_QUERY, [[oid]]).fetchall()
-    return frozenset(row[1] for row in rows if not row[5]), {row[1]: row[4] for row in rows}
+    return Facts(
+        not_null=frozenset(row[1] for row in rows if not row[5]),
+        attnums={row[1]: row[4] for row in rows},
+        defaults={row[1]: row[6] for row in rows if row[6] is not None},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -163,8 +163,8 @@ class PostgresWalSettings(ConnectorSettings):
     """How names of columns that Avro would refuse are changed."""
     propagate_source_type: list[str] = Field(default_factory=list)
     """Columns (`schema.table.column`, patterns) whose schema tells their source type, length and scale."""
-    schema_comments: bool = False
-    """Whether schemas have the comments of columns and tables."""
+    propagate_types: list[str] = Field(default_factory=list)
+    """The same by type (`schema.table.type`, patterns)."""
     transaction_metadata: bool = False
     """Whether events say which transaction they are of, and `{name}.transaction` gets its begin and end."""
     messages: MessageSettings | None = None
@@ -234,6 +234,8 @@ class PostgresWalSettings(ConnectorSettings):
             skipped=frozenset(self.skipped_operations),
             schema_names=self.schema_names,
             field_names=self.field_names,
+            propagated=tuple(self.propagate_source_type),
+            propagated_types=tuple(self.propagate_types),
         )
 
     def captured(self) -> Sequence[str]:
@@ -256,9 +258,16 @@ class PostgresWalSettings(ConnectorSettings):
                 yield Wrong(("tables", table), "must be schema.table", f"such as public.{table}")
             yield from self._column_wrongs(table, options)
             yield from self._transform_wrongs(settings, table, options)
+        for setting in ("propagate_source_type", "propagate_types"):
+            for pattern in getattr(self, setting):
+                if wrong := patterns.wrong_expression(pattern):
+                    yield Wrong((setting,), wrong, "see docs/settings.md")
         yield from self._shared(settings, name)
 
     def _column_wrongs(self, table: str, options: TableOptions) -> Iterator[Wrong]:
+        for setting, pattern in options.expressions():
+            if wrong := patterns.wrong_expression(pattern):
+                yield Wrong(("tables", table, setting), f"{pattern} {wrong}", "see docs/settings.md")
         excluded = options.columns.exclude or []
         for column, mask in options.mask.items():
             if mask == "hmac" and self.mask_key is None:

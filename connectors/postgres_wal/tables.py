@@ -118,7 +118,7 @@ class Planner:
             return None
         options = self.section.tables[entry]
         self._learn_types(relation)
-        not_null, attnums = describe_columns(self.connection, relation.oid, self.subject)
+        facts = describe_columns(self.connection, relation.oid, self.subject)
         topic = names.event_topic(self.settings.name, relation.schema, relation.name)
         key = self._key(relation, options)
         policy = self.settings.topic(topic).cleanup_policy or "compact"
@@ -141,8 +141,7 @@ class Planner:
             handling=self.section.handling,
             style=self.section.style(self.settings.name, options.unchanged),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
-            not_null=not_null,
-            attnums=attnums,
+            facts=facts,
         )
         asked = options.unchanged or self.section.unchanged
         unchanged: When = _WHEN[asked] if asked else "always" if "compact" in policy else "key_change"
@@ -155,7 +154,7 @@ class Planner:
             encoder=RowEncoder(plan),
             relation=relation,
             # By the primary key only: another message key may name several rows, and have no index.
-            reselect="never" if not key or options.message_key else unchanged,
+            reselect="never" if not key or options.keys(full_name, key) else unchanged,
             fan_out=fan_out,
             append=timestamp == "append",
             chain=chain,
@@ -194,8 +193,9 @@ class Planner:
         The stream tells which columns identify a row as of that moment, the catalog only how it
         is now; so the catalog's order is taken where both agree.
         """
-        if options.message_key is not None:
-            return list(options.message_key)
+        declared = options.keys(f"{relation.schema}.{relation.name}", (column.name for column in relation.columns))
+        if declared:
+            return declared
         with reading(self.subject):
             row = self.connection.execute(PRIMARY_KEYS_QUERY, [[relation.oid]]).fetchone()
         primary: list[str] = list(row[1]) if row else []

@@ -22,7 +22,7 @@ from cdc.errors import CdcError, ConfigError, ProtocolError, SourceError, Source
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder
-from cdc.formats.postgres.plan import plan_table, unknown_columns
+from cdc.formats.postgres.plan import Facts, plan_table, unknown_columns
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TYPES_QUERY, types_from_rows
 from cdc.names import event_topic
@@ -131,7 +131,7 @@ class PostgresRows:
             source=SourceInfo(settings.name, connection.info.dbname, __version__),
             handling=Handling(section.decimal),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
-            not_null=not_null,
+            facts=Facts(not_null=not_null),
         )
         self._encoder = RowEncoder(self._plan)
         self._only = (
@@ -295,7 +295,7 @@ def _polled(
         source: sa.FromClause = text.columns(*columns).subquery(one.table)
     else:
         source = sa.table(one.table, *columns, schema=one.schema)
-    published = tuple(column for column in there if options.publishes(column, key))
+    published = tuple(column for column in there if options.publishes(one.full_name, column, key))
     topic = event_topic(settings.name, one.schema, one.table)
     return Polled(one.schema, one.table, topic, source, published, key, options), described
 

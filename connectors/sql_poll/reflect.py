@@ -122,7 +122,9 @@ class _Reflection:
         else:
             source = sa.table(one.table, *columns, schema=one.schema)
         topic = event_topic(self._settings.name, one.schema, one.table)
-        published = tuple(column.name for column in described if options.publishes(column.name, key))
+        published = tuple(
+            column.name for column in described if options.publishes(f"{one.schema}.{one.table}", column.name, key)
+        )
         return Polled(one.schema, one.table, topic, source, published, key, options), described
 
     def _column(self, described: Described) -> sa.ColumnClause[Any]:

@@ -21,7 +21,7 @@ from psycopg import sql
 from cdc.event import BY_KEY, Record
 from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
-from cdc.formats.postgres.plan import SourceInfo, plan_table
+from cdc.formats.postgres.plan import Facts, SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, types_from_rows
 from cdc.table_settings import ColumnChoice
@@ -105,7 +105,7 @@ def encoder_for(connection: psycopg.Connection[Any], relation: Relation, case: d
         source=SourceInfo("conf", "conformance", "0"),
         handling=Handling(case["connector"].get("decimal.handling.mode", "precise")),
         mask_key=None,
-        not_null={name for (name,) in not_null},
+        facts=Facts(not_null={name for (name,) in not_null}),
     )
     return RowEncoder(plan)
 

@@ -81,7 +81,6 @@ FORMS: dict[str, dict[str, tuple[str, Any]]] = {
     "unavailable.value.placeholder": {"(gone)": ("unchanged_placeholder", "(gone)")},
     "schema.name.adjustment.mode": {"avro": ("schema_names", "avro")},
     "field.name.adjustment.mode": {"avro_unicode": ("field_names", "avro_unicode")},
-    "include.schema.comments": {"true": ("schema_comments", True)},
     "tombstones.on.delete": {"false": ("tombstones", False)},
     "extended.headers.enabled": {"false": ("context_headers", False)},
     "provide.transaction.metadata": {"true": ("transaction_metadata", True)},
@@ -93,6 +92,7 @@ FORMS: dict[str, dict[str, tuple[str, Any]]] = {
     "publication.autocreate.mode": {"filtered": ("publication_tables", "captured"), "disabled": ("create", False)},
     "skipped.operations": {"none": ("truncates", "fan_out"), "c,t": ("skipped_operations", ["c", "t"])},
     "column.propagate.source.type": {".*": ("propagate_source_type", ["/.*/"])},
+    "datatype.propagate.source.type": {".*": ("propagate_types", ["/.*/"])},
     "value.converter.schemas.enable": {"true": ("format", "debezium-json-schemas")},
 }
 

@@ -15,7 +15,7 @@ from cdc.event import BY_KEY, EVERY_PARTITION, Record
 from cdc.formats.debezium_json import Order
 from cdc.formats.handling import Handling, Style
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
-from cdc.formats.postgres.plan import SourceInfo, plan_table
+from cdc.formats.postgres.plan import Facts, SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation
 from cdc.table_settings import ColumnChoice, Constant
 from connectors.postgres_wal.settings import TableOptions
@@ -53,7 +53,7 @@ def encoder(
         handling=Handling(),
         mask_key=b"secret",
         style=Style(with_cdc=with_cdc),
-        not_null={column.name for column in of.columns} - {"v"},
+        facts=Facts(not_null={column.name for column in of.columns} - {"v"}),
     )
     made = RowEncoder(plan)
     made.begin(COMMIT)
@@ -415,7 +415,7 @@ def styled(of: Relation = TABLE, *, quirks: bool = False, key: tuple[str, ...] =
         handling=Handling(quirks=quirks),
         mask_key=None,
         style=Style(with_cdc=False, **style),
-        not_null={column.name for column in of.columns} - {"v"},
+        facts=Facts(not_null={column.name for column in of.columns} - {"v"}),
     )
     made = RowEncoder(plan)
     made.begin(COMMIT)

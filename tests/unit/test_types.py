@@ -14,7 +14,7 @@ from cdc.errors import ConfigError, ProtocolError, Refused
 from cdc.event import Record
 from cdc.formats.handling import Decimals, Handling
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
-from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table, unknown_columns
+from cdc.formats.postgres.plan import Facts, SourceInfo, TablePlan, plan_table, unknown_columns
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TypeInfo, target_type, type_text, types_from_rows
 from cdc.schemas import TableSchema
@@ -280,8 +280,7 @@ def test_a_table_s_description_tells_forms_keys_and_numbers() -> None:
         source=SourceInfo("shop", "w", "0"),
         handling=Handling("precise"),
         mask_key=None,
-        not_null={"id", "paid"},
-        attnums={"id": 1, "paid": 3, "tags": 4},
+        facts=Facts(not_null={"id", "paid"}, attnums={"id": 1, "paid": 3, "tags": 4}),
     )
     schema = planned.schema("00000000/00000001/0000000001")
     assert TableSchema.from_bytes(schema.to_bytes()) == schema

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import orjson
 
-from cdc.errors import ConfigError, Problem, Refused
+from cdc.errors import ConfigError, Problem
+from cdc.formats.connect_schema import adjusted
 from cdc.formats.debezium_json import SourceInfo, text
 from cdc.formats.handling import Handling, Style
+from cdc.formats.masks import Digest, hmac_digest
+from cdc.patterns import matches
 from cdc.schemas import Column
-from cdc.table_settings import ColumnSettings, Constant
+from cdc.table_settings import Asterisks, ColumnSettings, Constant, Hashed
 
+from .defaults import default_json
 from .placeholders import placeholder
-from .planned import ColumnPlan, TablePlan
+from .plan_checks import check_identity, check_options, is_text, unknown_columns
+from .planned import ColumnPlan, ConnectSchemas, TablePlan
 from .relation import Relation, RelationColumn
+from .source_type import UNLIMITED, SourceType, source_type
+from .table_schema import connect_schemas
 from .types import Form, Transcoder, TypeInfo, form_of, target_type, type_text
 
-__all__ = ["ColumnPlan", "SourceInfo", "TablePlan", "plan_table", "unknown_columns"]
+__all__ = ["ColumnPlan", "Facts", "SourceInfo", "TablePlan", "plan_table", "unknown_columns"]
 
 DEFAULT = Handling()
 PLAIN = Style()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the catalogue says of a table's columns, by name.
+
+    Args:
+        not_null: those that are NOT NULL; all others may be NULL.
+        attnums: their numbers.
+        defaults: the expressions of their defaults.
+    """
+
+    not_null: Collection[str] = ()
+    attnums: Mapping[str, int] = field(default_factory=dict)
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_FACTS = Facts()
 
 
 def plan_table(
@@ -35,8 +60,7 @@ def plan_table(
     handling: Handling = DEFAULT,
     mask_key: bytes | None,
     style: Style = PLAIN,
-    not_null: Collection[str] = (),
-    attnums: Mapping[str, int] | None = None,
+    facts: Facts = NO_FACTS,
 ) -> TablePlan:
     """Decide what each column needs.
 
@@ -50,175 +74,185 @@ def plan_table(
         handling: how values are written.
         mask_key: of HMACs; needed where a column is masked so.
         style: how events are written around their values.
-        not_null: the columns that the catalogue says are NOT NULL; all others may be NULL.
-        attnums: column numbers from the catalogue.
+        facts: from the catalogue.
 
     Raises:
         ConfigError: settings ask what a column cannot give.
         Refused: deletes could not carry the event key, see `docs/types.md`, "Keys".
     """
-    _check_options(relation, types, options, key_columns, mask_key)
-    if not handling.quirks:
-        _check_identity(relation, key_columns)
-    columns = []
+    check_options(relation, types, options, key_columns, mask_key, quirks=handling.quirks)
+    check_identity(relation, key_columns, quirks=handling.quirks)
+    table = _Table(f"{relation.schema}.{relation.name}", types, options, handling, style, facts, mask_key)
+    shown: list[ColumnPlan] = []
+    of_keys: list[ColumnPlan] = []
     for index, column in enumerate(relation.columns):
-        if not options.publishes(column.name, key_columns):
-            continue
-        form, constant = _form(column, types, options, handling)
-        may_be_null = column.name not in not_null
-        description = _description(column, form, types, options, may_be_null, (attnums or {}).get(column.name, 0))
-        unchanged = None if style.placeholder is None else placeholder(style.placeholder, form, description.type)
-        if unchanged is not None:
-            description = replace(description, placeholder=orjson.loads(unchanged))
-        columns.append(
-            ColumnPlan(
-                name=column.name,
-                label=column.name,
-                index=index,
-                form=form,
-                constant=constant,
-                in_identity=column.in_key,
-                description=description,
-                zero=b"null" if may_be_null else form.zero.encode(),
-                placeholder=unchanged,
-            )
-        )
+        in_key = column.name in key_columns
+        # Debezium's filters and masks are for rows alone: keys have their columns as they are.
+        if options.publishes(table.name, column.name, () if handling.quirks else key_columns):
+            shown.append(table.column(index, column))
+        plain = table.column(index, column, of_key=True) if in_key and handling.quirks else None
+        if plain is not None and (not shown or shown[-1].index != index or shown[-1].form != plain.form):
+            of_keys.append(plain)
+    _check_labels(table.name, shown)
+    columns = (*shown, *of_keys)
+    places = {column.name: column for column in columns}
     return TablePlan(
         relation=relation,
         topic=topic,
         source=source,
-        columns=tuple(columns),
-        shown=len(columns),
+        columns=columns,
+        shown=len(shown),
         key=tuple(key_columns),
-        mask_key=mask_key,
+        digests=tuple(table.digests),
         style=style,
+        schemas=connect_schemas(topic, style, shown, [places[name] for name in key_columns])
+        if style.with_schemas
+        else ConnectSchemas(),
         quirks=handling.quirks,
     )
 
 
-def unknown_columns(relation: Relation, options: ColumnSettings) -> list[Problem]:
-    """Columns that the settings name and the table does not have.
+@dataclass(slots=True)
+class _Table:
+    """What decides of a table's columns, and the masks that they need so far."""
 
-    For the table as the catalogue has it now: a Relation from older WAL may lack a column that
-    was added since, so `plan_table` does not mind.
-    """
-    named = {
-        "columns.include": options.columns.include or (),
-        "columns.exclude": options.columns.exclude or (),
-        "mask": options.mask,
-        "truncate": options.truncate,
-        "message_key": options.message_key or (),
-    }
-    present = [column.name for column in relation.columns]
-    return [
-        Problem(
-            f"table {relation.schema}.{relation.name} has no column {name} ({setting})",
-            suggestion="its columns: " + ", ".join(present),
-        )
-        for setting, columns in named.items()
-        for name in columns
-        if name not in present
-    ]
+    name: str
+    types: Mapping[int, TypeInfo]
+    options: ColumnSettings
+    handling: Handling
+    style: Style
+    facts: Facts
+    mask_key: bytes | None
+    digests: list[Digest] = field(default_factory=list)
 
-
-def _form(
-    column: RelationColumn, types: Mapping[int, TypeInfo], options: ColumnSettings, handling: Handling
-) -> tuple[Form, bytes | None]:
-    match options.mask.get(column.name):
-        case Constant(constant=constant):
-            return Form(Transcoder.CONSTANT, zero=text(constant).decode()), text(constant)
-        case "hmac":
-            return Form(Transcoder.HMAC), None
-    form = form_of(column.type_oid, column.type_modifier, types, handling)
-    if column.name in options.truncate:
-        return Form(Transcoder.TRUNCATED, options.truncate[column.name], semantic=form.semantic), None
-    return form, None
-
-
-def _description(
-    column: RelationColumn,
-    form: Form,
-    types: Mapping[int, TypeInfo],
-    options: ColumnSettings,
-    nullable: bool,
-    attnum: int,
-) -> Column:
-    masked = column.name in options.mask
-    element = form.element
-    return Column(
-        name=column.name,
-        type=type_text(column.type_oid, column.type_modifier, types),
-        target_type="text" if masked else target_type(column.type_oid, column.type_modifier, types),
-        form=form.json,
-        semantic=form.semantic,
-        items=None
-        if element is None
-        else Column(
+    def column(self, index: int, column: RelationColumn, *, of_key: bool = False) -> ColumnPlan:
+        """What one needs; `of_key` for one that only keys have, which is not altered."""
+        told = source_type(column, self.types)
+        plain = form_of(column.type_oid, column.type_modifier, self.types, self.handling)
+        form, constant = (plain, None) if of_key else self._form(column, plain, told)
+        nullable = column.name not in self.facts.not_null
+        label = adjusted(column.name, self.style.field_names, of_field=True)
+        masked = form.transcoder in (Transcoder.CONSTANT, Transcoder.DIGEST)
+        description = self._description(column, label, form, nullable=nullable, masked=masked)
+        unchanged = constant
+        if self.style.placeholder is None:
+            unchanged = None
+        elif constant is None:
+            unchanged = self._placeholder(form, description.type)
+        if unchanged is not None:
+            description = replace(description, placeholder=orjson.loads(unchanged))
+        default = self._default(column, plain, nullable=nullable, masked=masked)
+        null = default if self.handling.quirks and default is not None else b"null"
+        zero = null if nullable or null != b"null" else form.zero.encode()
+        if constant is not None and isinstance(self.options.mask_of(self.name, column.name), Asterisks):
+            null = zero = constant  # NULL is masked too
+        return ColumnPlan(
             name=column.name,
-            type=type_text(column.type_oid, column.type_modifier, types).removesuffix("[]"),
-            target_type=target_type(column.type_oid, column.type_modifier, types).removesuffix("[]"),
-            form=element.json,
-            semantic=element.semantic,
-            parameters=element.parameters,
-        ),
-        nullable=nullable,
-        attnum=attnum,
-        parameters=form.parameters,
-    )
-
-
-def _check_options(
-    relation: Relation,
-    types: Mapping[int, TypeInfo],
-    options: ColumnSettings,
-    key_columns: Sequence[str],
-    mask_key: bytes | None,
-) -> None:
-    table = f"{relation.schema}.{relation.name}"
-    present = {column.name: column for column in relation.columns}
-    problems = [
-        Problem(f"table {table}: key column {name} cannot be {how}: rows would share a key")
-        for name in key_columns
-        for how, columns in (
-            ("truncated", set(options.truncate)),
-            ("masked by a constant", {n for n, mask in options.mask.items() if isinstance(mask, Constant)}),
+            label=label,
+            index=index,
+            form=form,
+            constant=constant,
+            in_identity=column.in_key,
+            description=description,
+            null=null,
+            zero=zero,
+            placeholder=unchanged,
+            default=default,
+            parameters={} if of_key else self._parameters(column, told),
         )
-        if name in columns
-    ]
-    problems += [
-        Problem(f"table {table}: column {name} is not text, only text can be truncated")
-        for name in options.truncate
-        if name in present and not _is_text(present[name], types)
-    ]
-    if mask_key is None and "hmac" in options.mask.values():
-        problems.append(
-            Problem(f"table {table}: mask: hmac needs a key", suggestion="set mask_key_file for the connector")
+
+    def _form(self, column: RelationColumn, plain: Form, told: SourceType) -> tuple[Form, bytes | None]:
+        mask = self.options.mask_of(self.name, column.name)
+        if mask is None:
+            length = self.options.truncated(self.name, column.name)
+            # Debezium's TruncateColumn takes whatever is a string in Java.
+            fit = is_text(column, self.types) or (self.handling.quirks and plain.transcoder is Transcoder.TEXT)
+            if length is not None and fit:
+                return replace(plain, transcoder=Transcoder.TRUNCATED, argument=length), None
+            return plain, None
+        match mask:
+            case Constant(constant=constant):
+                return Form(Transcoder.CONSTANT, zero=text(constant).decode()), text(constant)
+            case "hmac":
+                assert self.mask_key is not None
+                return self._digested(hmac_digest(self.mask_key)), None
+        if self.handling.quirks and not told.is_text:
+            return plain, None  # Debezium's MaskStrings leaves what is no text as it is
+        match mask:
+            case Asterisks(asterisks=count):
+                return Form(Transcoder.CONSTANT), text("*" * count)
+            case Hashed():
+                limited = told.is_text and 0 < told.length < UNLIMITED
+                digest = mask.digest(told.length if limited else None)
+                form = self._digested(digest)
+                return replace(form, zero=text(digest(b"").decode()).decode()), None
+
+    def _digested(self, digest: Digest) -> Form:
+        self.digests.append(digest)
+        return Form(Transcoder.DIGEST, len(self.digests) - 1)
+
+    def _placeholder(self, form: Form, source_type: str) -> bytes | None:
+        assert self.style.placeholder is not None
+        if form.transcoder is Transcoder.DIGEST:
+            return text(self.digests[form.argument](self.style.placeholder.encode()).decode())
+        found = placeholder(self.style.placeholder, form, source_type)
+        if found is not None and form.transcoder is Transcoder.TRUNCATED:
+            return text(self.style.placeholder[: form.argument])
+        return found
+
+    def _default(self, column: RelationColumn, form: Form, *, nullable: bool, masked: bool) -> bytes | None:
+        """Of the Connect schema; what reads a NULL by it takes the default instead (`replace.null.with.default`)."""
+        expression = self.facts.defaults.get(column.name)
+        if expression is None or not (
+            self.handling.quirks or (self.style.with_schemas and not nullable and not masked)
+        ):
+            return None
+        return default_json(expression, column, self.types.get(column.type_oid), form)
+
+    def _parameters(self, column: RelationColumn, told: SourceType) -> dict[str, str]:
+        """Of the Connect schema: those of the one mapper that Debezium gives a column."""
+        length = self.options.truncated(self.name, column.name)
+        mask = self.options.mask_of(self.name, column.name)
+        if mask is not None:
+            return {"masked": "true"}
+        if length is not None:
+            return {"truncateLength": str(length)} if told.length > length else {}
+        names = (f"{self.name}.{column.name}", f"{self.name}.{told.name}")
+        wanted = zip((self.style.propagated, self.style.propagated_types), names, strict=True)
+        if any(matches(pattern, name) for patterns, name in wanted for pattern in patterns):
+            return told.parameters(column.name)
+        return {}
+
+    def _description(self, column: RelationColumn, label: str, form: Form, *, nullable: bool, masked: bool) -> Column:
+        element = form.element
+        type_ = type_text(column.type_oid, column.type_modifier, self.types)
+        target = target_type(column.type_oid, column.type_modifier, self.types)
+        return Column(
+            name=label,
+            type=type_,
+            target_type="text" if masked else target,
+            form=form.json,
+            semantic=form.semantic,
+            items=None
+            if element is None
+            else Column(
+                name=label,
+                type=type_.removesuffix("[]"),
+                target_type=target.removesuffix("[]"),
+                form=element.json,
+                semantic=element.semantic,
+                parameters=element.parameters,
+            ),
+            nullable=nullable,
+            attnum=self.facts.attnums.get(column.name, 0),
+            parameters=form.parameters,
         )
-    if problems:
-        raise ConfigError(problems)
 
 
-def _is_text(column: RelationColumn, types: Mapping[int, TypeInfo]) -> bool:
-    form = form_of(column.type_oid, column.type_modifier, types, Handling(decimal="precise"))  # a number is no text
-    return form.transcoder is Transcoder.TEXT and form.semantic is None
-
-
-def _check_identity(relation: Relation, key_columns: Sequence[str]) -> None:
-    """Old keys must come with deletes and key changes, or ghosts of rows would stay for ever."""
-    table = f"{relation.schema}.{relation.name}"
-    by_name = {column.name: column for column in relation.columns}
-    gone = [name for name in key_columns if name not in by_name]
-    if gone:
-        raise Refused(
-            f"table {table}: key column {', '.join(gone)} is not in the publication",
-            hint=f"publish all columns of the key of {table}",
-        )
-    # Under `n`, or `d` without a primary key, the server refuses updates and deletes itself.
-    identified = [column.name for column in relation.columns if column.in_key]
-    unknown = [name for name in key_columns if name not in identified]
-    if relation.replica_identity in "di" and identified and unknown:
-        raise Refused(
-            f"table {table}: key column {', '.join(unknown)} is not in the replica identity "
-            f"({', '.join(identified)}), so that deletes cannot carry the key",
-            hint=f"ALTER TABLE {table} REPLICA IDENTITY FULL, or set message_key: [{', '.join(identified)}]",
-        )
+def _check_labels(table: str, columns: Sequence[ColumnPlan]) -> None:
+    """Raises: ConfigError: two columns have one name in events."""
+    labels = [column.label for column in columns]
+    twice = [column.name for column in columns if labels.count(column.label) > 1]
+    if twice:
+        message = f"table {table}: columns {', '.join(twice)} have the same name in events"
+        raise ConfigError([Problem(message, suggestion="field_names: avro_unicode keeps them apart, or exclude one")])

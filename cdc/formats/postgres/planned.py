@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.handling import Style
+from cdc.formats.masks import Digest
 from cdc.schemas import Column, TableSchema
 
 from .relation import Relation
@@ -28,7 +30,7 @@ class ColumnPlan:
         zero: the JSON that stands for a value that is not known, where an old tuple has only the identity.
         placeholder: the JSON that stands for an unchanged TOAST value; None: the member is left out.
         default: the JSON that the Connect schema has as its default; None: it has none.
-        secret: of a mask by hash: what is hashed before the value.
+        parameters: what its Connect schema says beyond its form.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ColumnPlan:
     zero: bytes = b"null"
     placeholder: bytes | None = None
     default: bytes | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class TablePlan:
         columns: those of rows in the relation's order, and behind them the ones that only keys have.
         shown: how many of them are those of rows.
         key: names of the key's columns in the key's order, as in the source; empty without a key.
-        mask_key: of HMACs.
+        digests: of masks; a form's argument is the place of its own.
         style: how events are written around their values.
         schemas: Connect's, in every record.
         quirks: whether to do what Debezium hardly means, too.
@@ -80,7 +83,7 @@ class TablePlan:
     columns: tuple[ColumnPlan, ...]
     shown: int
     key: tuple[str, ...]
-    mask_key: bytes | None = field(repr=False)
+    digests: tuple[Digest, ...] = field(default=(), repr=False)
     style: Style = field(default_factory=Style)
     schemas: ConnectSchemas = field(default_factory=ConnectSchemas, repr=False)
     quirks: bool = False
@@ -103,10 +106,11 @@ class TablePlan:
 
     def schema(self, position: str) -> TableSchema:
         """The description for the schemas topic, valid from `position` (a `cdc.pos`) on."""
+        described = {column.label: column.description for column in reversed(self.columns)}
         return TableSchema(
             self.table,
             self.topic,
-            tuple(column.description for column in self.columns),
+            tuple(described[label] for label in dict.fromkeys(column.label for column in self.columns)),
             tuple(self.columns[place].label for place in self.key_places),
             position,
         )

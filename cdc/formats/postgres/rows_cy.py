@@ -41,7 +41,7 @@ class RowWriter(TupleReader):
         super().__init__(plan)
         self.plan = plan
         self.table = plan.table
-        self.writer = ValueWriter(plan.mask_key)
+        self.writer = ValueWriter(plan.digests)
         self.failing = -1
         self.keyed = bool(plan.key)
         columns = plan.columns

@@ -4,7 +4,7 @@ from cdc.formats.postgres.temporal_cy cimport TemporalWriter
 from cdc.formats.postgres.writer_cy cimport Writer
 
 cdef class ValueWriter(TemporalWriter):
-    cdef bytes mask_key
+    cdef tuple digests
     cdef Writer scratch
 
     cdef int value(
@@ -29,6 +29,6 @@ cdef class ValueWriter(TemporalWriter):
     cdef int bit(self) except -1
     cdef int bits(self) except -1
     cdef int truncated(self, int characters) except -1
-    cdef int hmac(self) except -1
+    cdef int digest(self, int place) except -1
     cdef int decimal(self, int scale) except -1
     cdef int variable_decimal(self) except -1

@@ -5,10 +5,11 @@ gives is in docs/types.md. Text that is not of its type raises ValueError withou
 C types of attributes and arguments are in `transcode_cy.pxd`.
 """
 
-import hmac
+from collections.abc import Sequence
 from decimal import Decimal
 
 from cdc import cython
+from cdc.formats.masks import Digest
 from cdc.formats.postgres.temporal_cy import MALFORMED
 
 if cython.compiled:
@@ -33,7 +34,7 @@ VARIABLE_DECIMAL = cython.declare(cython.int, 12)
 BIT = cython.declare(cython.int, 13)
 BITS = cython.declare(cython.int, 14)
 TRUNCATED = cython.declare(cython.int, 16)
-HMAC = cython.declare(cython.int, 17)
+DIGEST = cython.declare(cython.int, 17)
 
 NOT_FINITE = "NaN and Infinity have no form under decimal: precise; set decimal: string"
 
@@ -41,9 +42,9 @@ NOT_FINITE = "NaN and Infinity have no form under decimal: precise; set decimal:
 class ValueWriter(TemporalWriter):
     """Writes values by transcoder. `value` sets a cursor over the text that the others read."""
 
-    def __init__(self, mask_key: bytes | None = None) -> None:
+    def __init__(self, digests: Sequence[Digest] = ()) -> None:
         super().__init__()
-        self.mask_key = mask_key or b""
+        self.digests = tuple(digests)
         self.scratch = Writer()
 
     def value(
@@ -95,8 +96,8 @@ class ValueWriter(TemporalWriter):
             return self.bits()
         if transcoder == TRUNCATED:
             return self.truncated(argument)
-        if transcoder == HMAC:
-            return self.hmac()
+        if transcoder == DIGEST:
+            return self.digest(argument)
         raise ValueError("no such transcoder")
 
     # Numbers, truth and bytes.
@@ -206,10 +207,10 @@ class ValueWriter(TemporalWriter):
             self.at += 1
         return self.text(self.src, start, self.at)
 
-    def hmac(self) -> cython.int:
-        """HMAC-SHA-256 of the value's text, in hexadecimal."""
+    def digest(self, place: cython.int) -> cython.int:
+        """What a mask puts for the value's text; it needs no escapes."""
         text: bytes = self.src[self.at : self.end]
-        digest: bytes = hmac.digest(self.mask_key, text, "sha256").hex().encode()
+        digest: bytes = self.digests[place](text)
         self.put(34)
         self.constant(digest)
         return self.put(34)

@@ -102,7 +102,7 @@ class Transcoder(IntEnum):
     BITS = 14
     ARRAY = 15
     TRUNCATED = 16
-    HMAC = 17
+    DIGEST = 17
     CONSTANT = 18
 
 
@@ -113,7 +113,7 @@ class Form:
     Args:
         transcoder: how the text becomes JSON.
         argument: of the transcoder: digits of a fraction kept (times), scale (decimals),
-            characters (truncated text).
+            characters (truncated text), place of a mask among the plan's.
         json: Kafka Connect's type of the JSON value, as in `cdc.schemas.Column.form`.
         semantic: Debezium's name of the meaning, or None.
         parameters: what a reader of `semantic` needs, for the schemas topic.
@@ -184,7 +184,7 @@ def form_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo], handlin
         types: from `types_from_rows`; a type that is not there gets its text.
         handling: how values are written.
     """
-    info, modifier = _base(type_oid, modifier, types)
+    info, modifier = base_of(type_oid, modifier, types)
     if info is None:
         return TEXT_FORM
     if info.element_oid is not None:
@@ -201,7 +201,7 @@ def form_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo], handlin
     return _SIMPLE.get(info.name) or _modified(info.name, modifier, handling)
 
 
-def _base(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> tuple[TypeInfo | None, int]:
+def base_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> tuple[TypeInfo | None, int]:
     """See through domains: a domain's values have its base type's form, and its modifier."""
     info = types.get(type_oid)
     for _ in range(_MAX_DEPTH):
@@ -390,11 +390,11 @@ _LOCAL_NAMES: Final = frozenset(
 
 def target_type(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> str:
     """A type any PostgreSQL server knows that holds the values; see `cdc.schemas.Column`."""
-    info, modifier = _base(type_oid, modifier, types)
+    info, modifier = base_of(type_oid, modifier, types)
     if info is None or info.kind not in "brm":
         return "text"
     if info.element_oid is not None:
-        element, _ = _base(info.element_oid, modifier, types)
+        element, _ = base_of(info.element_oid, modifier, types)
         if element is not None and element.element_oid is not None:
             return "text"
         return target_type(info.element_oid, modifier, types) + "[]"

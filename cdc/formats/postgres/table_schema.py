@@ -1,0 +1,72 @@
+"""Kafka Connect's schemas of a table's keys and values, as Debezium makes them from its columns. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import orjson
+
+from cdc.formats.connect_schema import Schema, adjusted, envelope, struct
+from cdc.formats.handling import Style
+
+from .planned import ColumnPlan, ConnectSchemas
+from .types import Form
+
+_TYPES: Final[Mapping[str, str]] = {"float32": "float", "float64": "double"}
+
+
+def connect_schemas(topic: str, style: Style, shown: Sequence[ColumnPlan], key: Sequence[ColumnPlan]) -> ConnectSchemas:
+    """What stands before the payloads of a table's keys and values.
+
+    Args:
+        topic: of its events, which their schemas are called after.
+        style: how they are written.
+        shown: the columns of rows.
+        key: those of the key, in its order.
+    """
+    names = style.schema_names
+    row = struct(adjusted(f"{topic}.Value", names), *(_member(column) for column in shown), optional=True, version=None)
+    value = envelope(topic, row, names=names, with_cdc=style.with_cdc)
+    keys = struct(
+        adjusted(f"{topic}.Key", names), *(_member(replace(column, parameters={})) for column in key), version=None
+    )
+    return ConnectSchemas(key=_before_payload(keys) if key else b"", value=_before_payload(value))
+
+
+def _before_payload(schema: Schema) -> bytes:
+    return b'{"schema":%b,"payload":' % orjson.dumps(schema)
+
+
+def _member(column: ColumnPlan) -> Schema:
+    schema = schema_of(column.form, optional=column.description.nullable, parameters=column.parameters)
+    if column.default is not None:
+        schema["default"] = orjson.Fragment(column.default)
+    return {**schema, "field": column.label}
+
+
+def schema_of(form: Form, *, optional: bool, parameters: Mapping[str, str] | None = None) -> Schema:
+    """The schema of values of a form.
+
+    Args:
+        optional: whether they may be null.
+        parameters: more than the form itself has.
+    """
+    schema: Schema = {"type": _TYPES.get(form.json, form.json)}
+    if form.json == "array" and form.element is not None:
+        schema["items"] = schema_of(form.element, optional=form.element.optional)
+    if form.json == "map" and form.key is not None and form.element is not None:
+        schema["keys"] = schema_of(form.key, optional=form.key.optional)
+        schema["values"] = schema_of(form.element, optional=form.element.optional)
+    if form.json == "struct":
+        schema["fields"] = [{**schema_of(inner, optional=inner.optional), "field": name} for name, inner in form.fields]
+    schema["optional"] = optional
+    if form.semantic is not None:
+        schema |= {"name": form.semantic, "version": 1}
+    if form.doc is not None:
+        schema["doc"] = form.doc
+    told: dict[str, Any] = {**form.connect_parameters, **(parameters or {})}
+    if told:
+        schema["parameters"] = told
+    return schema
