@@ -1,7 +1,8 @@
 """What is captured: tables, their publication and the ledger, at the start and ever after. Touches the database.
 
 Tables that match come and go while the connector runs. A new one is added to the publication
-first, and its rows are read by a snapshot made after that; never the reverse.
+first, and its rows are read by a snapshot made after that; never the reverse. Where the publication
+is for all tables, a new one is published from its first row on, and nothing of it is read, as with Debezium.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import structlog
 from cdc.config.consistency import nothing_matches
 from cdc.errors import CdcError, ConfigError
 from cdc.failpoints import reach
+from cdc.formats.postgres.relation import Relation
+from cdc.patterns import is_pattern, matching
 from cdc.settings import Settings
 
 from . import catalog
 from .ledger import Ledger
-from .publication import check_publication, ensure_publication
+from .publication import Wanted, check_publication, ensure_publication
 from .settings import PostgresWalSettings
-from .tables import Planner
+from .tables import PlannedTable, Planner
 
 
 class Capture:
@@ -49,12 +52,12 @@ class Capture:
         self._name = name
         self._section = section
         self.session = session
-        self._publication_name = publication
+        self._wanted = Wanted.by(section, publication)
         self._found: catalog.Publication | None = None
         self._ledger = ledger
         self._subject = subject
         self.planner = Planner(settings, name, section, session, subject)
-        self.tables = catalog.captured_tables(session, section.tables, subject)
+        self.tables = self._captured()
         self.refused: dict[str, str] = {}
         self._by_key: dict[str, bool] = {}
         self._check_matched()
@@ -77,7 +80,26 @@ class Capture:
 
     def filtered(self, table: str) -> bool:
         """Whether only some of a table's rows are wanted in its snapshot."""
-        return any(one.full_name == table and one.options.snapshot_where is not None for one in self.tables)
+        return any(
+            one.full_name == table and (one.options.snapshot_where or one.options.snapshot_select)
+            for one in self.tables
+        )
+
+    def plan(self, relation: Relation) -> PlannedTable | None:
+        """A relation of the stream as it is encoded; None when it is not captured.
+
+        Raises: ConfigError, Refused: it cannot be, though it was found fit before.
+        """
+        try:
+            return self.planner.plan(relation)
+        except CdcError as error:
+            name = f"{relation.schema}.{relation.name}"
+            if error.retriable or not self.publication.all_tables or name in self.names:
+                raise
+            # Made a moment ago and published at once: it stops no other.
+            self._refuse(name, error)
+            self._ledger.miss(name)
+            return None
 
     def publish(self) -> catalog.Publication:
         """Make the publication, or add the tables that it lacks.
@@ -85,9 +107,7 @@ class Capture:
         Raises: SourceError with the SQL for the owner; SourceUnavailable.
         """
         reach("snapshot.before_publication")
-        self._found = ensure_publication(
-            self.session, self._publication_name, self.tables, self._subject, create=self._section.create
-        )
+        self._found = ensure_publication(self.session, self._wanted, self.tables, self._subject)
         reach("snapshot.after_publication")
         return self._found
 
@@ -96,19 +116,27 @@ class Capture:
         self._ledger.keep(self.names)
         self._ledger.trust(self.publication)
         new = self.names - self._ledger.done() - self._ledger.unfinished()
-        if new and self._section.snapshot == "never":
-            self._ledger.finish(new, self.publication)
-        elif new:
-            self._ledger.expect(new)
+        unread = {name for name in new if not self._reads(name)}
+        if self.publication.all_tables:
+            unread |= self._ledger.came(new)
+        if unread:
+            self._ledger.finish(unread, self.publication)
+        if new - unread:
+            self._ledger.expect(new - unread)
+
+    def cover(self) -> None:
+        """The slot is there: what the publication has is streamed from here on."""
+        if self.publication.all_tables and self._changed():
+            # Made before the slot was: these are read.
+            self._take_in()
+        self._ledger.cover(self._section.tables)
 
     def look(self) -> None:
         """Take in tables that came, let go those that went, and check the publication.
 
         Raises: Gap, SourceUnavailable, SourceError.
         """
-        found = catalog.matching(self.session, self._section.tables, self._subject)
-        known = {table.full_name: table.oid for table in self.tables}
-        if found != {**known, **{name: found[name] for name in self.refused.keys() & found.keys()}}:
+        if self._changed():
             self._take_in()
         self.check(self.publication.oid)
 
@@ -119,18 +147,39 @@ class Capture:
             for table in self.tables
             if (published := self._ledger.published(table.full_name)) is not None
         }
-        check_publication(self.session, self._publication_name, publication_oid, expected, self._subject)
+        check_publication(self.session, self._wanted, publication_oid, expected, self._subject)
+
+    def _changed(self) -> bool:
+        """Whether other tables match than those that are known."""
+        section = self._section
+        found = catalog.matching(self.session, section.tables, self._subject, section.partitions)
+        known = {table.full_name: table.oid for table in self.tables}
+        return found != {**known, **{name: found[name] for name in self.refused.keys() & found.keys()}}
+
+    def _captured(self) -> list[catalog.Table]:
+        section = self._section
+        return catalog.captured_tables(self.session, section.tables, self._subject, section.partitions)
+
+    def _reads(self, table: str) -> bool:
+        """Whether a snapshot reads the table's rows."""
+        chosen = self._section.snapshot_tables
+        return self._section.snapshot != "never" and (chosen is None or bool(matching(chosen, table)))
 
     def _take_in(self) -> None:
         known = {table.full_name: table.oid for table in self.tables}
-        found = catalog.captured_tables(self.session, self._section.tables, self._subject)
+        found = self._captured()
         self.refused = {name: why for name, why in self.refused.items() if name in {t.full_name for t in found}}
-        # One that was made again is a gap if the first one's rows are published, else just another table.
+        # One that was made again is a gap if the first one's rows are published, else just another table; where all
+        # tables are published it goes on as the first one did.
         kept = [
             table
             for table in found
             if known.get(table.full_name) == table.oid
-            or (table.full_name in known and self._ledger.published(table.full_name) is not None)
+            or (
+                table.full_name in known
+                and self._ledger.published(table.full_name) is not None
+                and (not self.publication.all_tables or self._accept(table))
+            )
         ]
         new = [table for table in found if table not in kept and table.full_name not in self.refused]
         gone = known.keys() - {table.full_name for table in kept}
@@ -145,30 +194,34 @@ class Capture:
         """Whether a new table can be captured; what is wrong with one is told and stops no other."""
         try:
             self._plan([table])
-            self._found = ensure_publication(
-                self.session, self._publication_name, [table], self._subject, create=self._section.create
-            )
+            self._found = ensure_publication(self.session, self._wanted, [table], self._subject)
         except CdcError as error:
-            structlog.get_logger().warning(
-                "a new table is not captured", table=table.full_name, error=error.message, hint=error.hint
-            )
-            if not error.retriable:
-                self.refused[table.full_name] = error.message
+            self._refuse(table.full_name, error)
             return False
         structlog.get_logger().info("a new table is captured", table=table.full_name)
         return True
 
+    def _refuse(self, table: str, error: CdcError) -> None:
+        structlog.get_logger().warning("a new table is not captured", table=table, error=error.message, hint=error.hint)
+        if not error.retriable:
+            self.refused[table] = error.message
+
     def _plan(self, tables: Sequence[catalog.Table]) -> None:
         """Wrong settings and missing grants are told before anything is made. Raises: ConfigError, SourceError."""
-        if self._section.snapshot != "never":
-            catalog.check_readable(self.session, tables, self._subject)
+        catalog.check_readable(self.session, [one for one in tables if self._reads(one.full_name)], self._subject)
         for planned in self.planner.plan_all(tables):
             self._by_key[planned.full_name] = planned.by_key
 
     def _check_matched(self) -> None:
-        wrong = catalog.unmatched(self._section.tables, self.tables)
+        wrong = [
+            entry
+            for entry in catalog.unmatched(self._section.tables, self.tables)
+            if not (
+                is_pattern(entry) and self._section.publication_tables == "all"
+            )  # it may come, and is published then
+        ]
         if wrong:
-            existing = catalog.all_tables(self.session, self._subject)
+            existing = catalog.all_tables(self.session, self._subject, self._section.partitions)
             raise ConfigError(
                 [nothing_matches(self._settings, self._name, entry, existing) for entry in wrong],
                 hint="names are schema.table, as psql shows them; a partition is captured through its parent",

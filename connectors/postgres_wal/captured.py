@@ -17,7 +17,7 @@ def tables(settings: Settings, name: str, section: PostgresWalSettings) -> list[
     database = settings.databases[section.database]
     session = catalog.connect(conninfo(database, application_name=f"cdc {settings.name}.{name}"), subject)
     try:
-        found = catalog.captured_tables(session, section.tables, subject)
+        found = catalog.captured_tables(session, section.tables, subject, section.partitions)
         planned = Planner(settings, name, section, session, subject).plan_all(found)
         rows = {table.full_name: table.estimated_rows for table in found}
     finally:

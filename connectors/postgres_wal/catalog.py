@@ -18,7 +18,7 @@ from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, TypeInfo, 
 from cdc.patterns import matches, most_specific
 
 from .replication import connection_error
-from .settings import TableOptions
+from .settings import Partitions, TableOptions
 
 OLDEST_SERVER = 150000
 """PostgreSQL 15: the oldest release that its makers still mend."""
@@ -93,7 +93,8 @@ def reading(subject: str) -> Any:
 TABLES_QUERY = """
 SELECT c.oid, n.nspname, c.relname, c.relreplident, c.reltuples::bigint
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
+WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
+  AND CASE %s WHEN 'roots' THEN NOT c.relispartition WHEN 'leaves' THEN c.relkind = 'r' ELSE true END
   AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%%'
 ORDER BY n.nspname, c.relname
 """
@@ -119,10 +120,12 @@ GROUP BY i.indrelid
 """
 
 
-def matching(connection: Session, wanted: Mapping[str, TableOptions], subject: str) -> dict[str, int]:
+def matching(
+    connection: Session, wanted: Mapping[str, TableOptions], subject: str, partitions: Partitions
+) -> dict[str, int]:
     """Full name → OID of the tables that the names and patterns of `tables:` match; cheap."""
     with reading(subject):
-        rows = connection.execute(TABLES_QUERY).fetchall()
+        rows = connection.execute(TABLES_QUERY, [partitions]).fetchall()
     return {
         f"{schema}.{name}": oid
         for oid, schema, name, _, _ in rows
@@ -146,14 +149,17 @@ def check_readable(connection: Session, tables: Sequence[Table], subject: str) -
             )
 
 
-def captured_tables(connection: Session, wanted: Mapping[str, TableOptions], subject: str) -> list[Table]:
+def captured_tables(
+    connection: Session, wanted: Mapping[str, TableOptions], subject: str, partitions: Partitions = "roots"
+) -> list[Table]:
     """The tables that the names and patterns of `tables:` match, by name.
 
-    Partitions are captured through their root (`publish_via_partition_root`).
+    Args:
+        partitions: whether they are captured through their root (`publish_via_partition_root`), or themselves.
     """
     with reading(subject):
         found = []
-        for oid, schema, name, identity, rows in connection.execute(TABLES_QUERY):
+        for oid, schema, name, identity, rows in connection.execute(TABLES_QUERY, [partitions]):
             entry = most_specific(wanted, f"{schema}.{name}")
             if entry is not None:
                 found.append((oid, schema, name, identity, rows, wanted[entry]))
@@ -190,10 +196,10 @@ def unmatched(wanted: Iterable[str], tables: Sequence[Table]) -> list[str]:
     return [entry for entry in wanted if not any(matches(entry, name) for name in names)]
 
 
-def all_tables(session: Session, subject: str) -> list[str]:
+def all_tables(session: Session, subject: str, partitions: Partitions) -> list[str]:
     """Full names of all tables that could be captured, to suggest one from."""
     with reading(subject):
-        return [f"{row[1]}.{row[2]}" for row in session.execute(TABLES_QUERY)]
+        return [f"{row[1]}.{row[2]}" for row in session.execute(TABLES_QUERY, [partitions])]
 
 
 def load_types(connection: Session, oids: Iterable[int], subject: str) -> dict[int, TypeInfo]:
@@ -222,16 +228,18 @@ class Publication:
         tables: (schema, table) → what would change if the table had been out of the publication, was
             another table of that name, or got another row filter or column list.
         via_root, operations: `publish_via_partition_root` and `publish`.
+        all_tables: whether it has every table, those too that are still to be made.
     """
 
     oid: int
     tables: Mapping[tuple[str, str], str]
     via_root: bool
     operations: frozenset[str]
+    all_tables: bool = False
 
 
 PUBLICATION_QUERY = """
-SELECT p.oid, p.pubviaroot, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate
+SELECT p.oid, p.pubviaroot, p.puballtables, p.pubinsert, p.pubupdate, p.pubdelete, p.pubtruncate
 FROM pg_publication p WHERE p.pubname = %s
 """
 
@@ -254,13 +262,14 @@ def find_publication(connection: Session, name: str, subject: str) -> Publicatio
         if row is None:
             return None
         published = connection.execute(PUBLISHED_QUERY, [name]).fetchall()
-    oid, via_root, *flags = row
+    oid, via_root, all_tables, *flags = row
     operations = zip(("insert", "update", "delete", "truncate"), flags, strict=True)
     return Publication(
         oid,
         {(schema, table): fingerprint for schema, table, fingerprint in published},
         via_root,
         frozenset(operation for operation, on in operations if on),
+        all_tables,
     )
 
 

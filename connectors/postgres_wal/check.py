@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from cdc import names
+from cdc import names, patterns
 from cdc.config.consistency import keyless_on_compacted, nothing_matches
 from cdc.databases import conninfo
 from cdc.errors import CdcError
@@ -17,7 +17,7 @@ from cdc.plugins import Finding
 from cdc.settings import Settings
 
 from . import catalog, slot
-from .publication import publication_sql
+from .publication import Wanted
 from .replication import ReplicationConnection
 from .settings import PostgresWalSettings
 from .writers import oldest_writer
@@ -60,7 +60,7 @@ def check(settings: Settings, name: str, section: PostgresWalSettings) -> Iterat
         return
     with connection:
         try:
-            tables = catalog.captured_tables(connection, section.tables, subject)
+            tables = catalog.captured_tables(connection, section.tables, subject, section.partitions)
             checked = Checked(connection, settings, name, section, subject, tables)
             for part in CHECKS:
                 yield from part(checked)
@@ -107,7 +107,9 @@ def _room(checked: Checked) -> Iterator[Finding]:
 
 def _tables(checked: Checked) -> Iterator[Finding]:
     for entry in catalog.unmatched(checked.section.tables, checked.tables):
-        existing = catalog.all_tables(checked.connection, checked.subject)
+        if patterns.is_pattern(entry) and checked.section.publication_tables == "all":
+            continue
+        existing = catalog.all_tables(checked.connection, checked.subject, checked.section.partitions)
         problem = nothing_matches(checked.settings, checked.name, entry, existing)
         yield checked.finding("error", "tables", str(problem))
     for table in checked.tables:
@@ -149,27 +151,31 @@ def _identity(checked: Checked, table: catalog.Table) -> Iterator[Finding]:
 
 
 def _publication(checked: Checked) -> Iterator[Finding]:
-    name = checked.section.publication or names.publication_name(checked.settings.name, checked.name)
+    wanted = Wanted.by(checked.section, checked.section.publication_name(checked.settings, checked.name))
+    name = wanted.name
     found = catalog.find_publication(checked.connection, name, checked.subject)
-    statement = publication_sql(name, checked.tables) if checked.tables else ""
+    statement = wanted.statement(checked.tables) if checked.tables else ""
     if found is not None:
         missing = [t for t in checked.tables if (t.schema, t.name) not in found.tables]
         if not missing:
             yield checked.finding("ok", "publication", f"{name} has all {len(checked.tables)} tables")
             return
-        listed = ", ".join(table.identifier.as_string() for table in missing)
-        statement = f"ALTER PUBLICATION {psycopg.sql.Identifier(name).as_string()} ADD TABLE {listed}"
+        statement = wanted.addition(missing)
     elif not statement:
         return
-    may_create = checked.section.create and checked.one(
-        "SELECT has_database_privilege(current_database(), 'CREATE') AND "
-        "coalesce(bool_and(pg_has_role(c.relowner, 'MEMBER')), true) FROM pg_class c WHERE c.oid = ANY (%s)",
-        [table.oid for table in checked.tables],
-    ) == (True,)
-    if may_create:
+    if wanted.all_tables and found is None:
+        by_whom, may = "a superuser", checked.one("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    else:
+        by_whom = "the tables' owner"
+        may = checked.one(
+            "SELECT has_database_privilege(current_database(), 'CREATE') AND "
+            "coalesce(bool_and(pg_has_role(c.relowner, 'MEMBER')), true) FROM pg_class c WHERE c.oid = ANY (%s)",
+            [table.oid for table in checked.tables],
+        )
+    if checked.section.create and may == (True,):
         yield checked.finding("ok", "publication", f"{name} will be made or extended at the start")
     else:
-        yield checked.finding("error", "publication", f"{name} must be made by the tables' owner", f"{statement};")
+        yield checked.finding("error", "publication", f"{name} must be made by {by_whom}", f"{statement};")
 
 
 def _slot(checked: Checked) -> Iterator[Finding]:

@@ -156,6 +156,7 @@ class PostgresWalConnector:
             start = from_stored(stored)
             start = start.at(self._origin(start.origin.generation))
             self._capture.revise()
+            self._capture.cover()
         reader = self._start_reader(start, opened)
         yield from self._given(iter(reader.mailbox.take, None))
         if self._finished():
@@ -268,6 +269,7 @@ class PostgresWalConnector:
         else:
             capture.revise()
         lsn, exported = self._opening.with_slot(connection, capture.session, self._slot)
+        capture.cover()
         start = WalPosition(origin, lsn, 0, whole=False, end_lsn=lsn)
         wanted = self._ledger.unfinished()
         return start, Opened(lsn, self._opening.reader(exported, wanted)) if wanted else None
@@ -294,7 +296,7 @@ class PostgresWalConnector:
         connection, capture, section = self._replication, self._capture, self._section
         transactions = Transactions(
             start,
-            capture.planner.plan,
+            capture.plan,
             section.batch,
             names.schemas_topic(self._settings.name),
             self._ledger.describe,

@@ -3,7 +3,8 @@
 Stored beside the position, but only when it changes. A table is `pending` until the last row of
 its snapshot is published, then `done`; `again` once somebody asks for its rows anew. Of a table
 that is not done, the ranges whose rows are published are kept, so that they are never read again.
-A done table whose publication changed is a gap.
+A done table whose publication changed is a gap. Of a table that is made while all tables are published
+no rows are read: the stream has them all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
+
+from cdc.patterns import matching
 
 from .catalog import Publication
 
@@ -44,6 +47,8 @@ class Ledger:
         self._tables: dict[str, dict[str, Any]] = {
             name: dict(entry) for name, entry in stored.get("tables", {}).items()
         }
+        self._covered: tuple[str, ...] | None = tuple(stored["covered"]) if "covered" in stored else None
+        self._missed: set[str] = set(stored.get("missed", ()))
         self._healing = bool(stored.get("healing", False))
         self._paused = bool(stored.get("paused", False))
         self.revision = int(stored.get("revision", 0))
@@ -54,6 +59,8 @@ class Ledger:
         self._given = self.revision
         return {
             "tables": {name: dict(entry) for name, entry in self._tables.items()},
+            **({"covered": list(self._covered)} if self._covered is not None else {}),
+            **({"missed": sorted(self._missed)} if self._missed else {}),
             "healing": self._healing,
             "paused": self._paused,
             "revision": self.revision,
@@ -90,15 +97,35 @@ class Ledger:
         """Tables of which rows are to be read."""
         return self._in("pending", "again")
 
+    def cover(self, entries: Iterable[str]) -> None:
+        """These names and patterns of tables are captured from here on."""
+        covered = tuple(entries)
+        if covered != self._covered:
+            self._covered = covered
+            self.revision += 1
+
+    def came(self, tables: Iterable[str]) -> set[str]:
+        """Those of new tables that would have been captured before, had they been there: so they were made since."""
+        covered = self._covered or ()
+        return {name for name in tables if name not in self._missed and matching(covered, name)}
+
+    def miss(self, table: str) -> None:
+        """Rows of this table, which is new, cannot be published: whenever they can, they have to be read."""
+        self._missed.add(table)
+        self.revision += 1
+
     def heal(self, tables: Iterable[str]) -> None:
         """All rows of these tables are to be compared with their topics."""
         self._tables = {name: {"state": "pending", "published": ""} for name in sorted(tables)}
+        self._covered = None
+        self._missed.clear()
         self._healing = bool(self._tables)
         self.revision += 1
 
     def expect(self, tables: Iterable[str]) -> None:
         """The rows of these tables are to be read for the first time."""
         for name in sorted(tables):
+            self._missed.discard(name)
             self._tables[name] = {"state": "pending", "published": ""}
         self.revision += 1
 

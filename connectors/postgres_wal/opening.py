@@ -88,7 +88,7 @@ class Opening:
 
         def describe(session: catalog.Session) -> list[SnapshotTable]:
             # Once more, as the snapshot sees them: making the slot may have taken hours.
-            found = catalog.captured_tables(session, self.section.tables, subject)
+            found = catalog.captured_tables(session, self.section.tables, subject, self.section.partitions)
             tables = [table for table in found if table.full_name in wanted]
             planner = Planner(self.settings, self.name, self.section, session, subject)
             return [

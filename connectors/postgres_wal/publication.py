@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
@@ -10,45 +11,84 @@ from psycopg import sql
 from cdc.errors import Gap, SourceError, SourceUnavailable
 
 from .catalog import Publication, Session, Table, find_publication
+from .settings import PostgresWalSettings
+
+OPERATIONS = ("insert", "update", "delete", "truncate")
 
 
-def publication_sql(name: str, tables: Sequence[Table]) -> str:
-    """The statement that makes the publication; for us, or to show to the tables' owner."""
-    listed = ", ".join(table.identifier.as_string() for table in tables)
-    return (
-        f"CREATE PUBLICATION {sql.Identifier(name).as_string()} FOR TABLE {listed} "
-        "WITH (publish_via_partition_root = true)"
-    )
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the publication should be.
+
+    Args:
+        name: its name.
+        create: whether it is made where it is missing, and changed where it is not so.
+        all_tables: whether it is made for all tables; one that is there may have some only.
+        via_root: whether changes of partitions are those of the table that is partitioned.
+    """
+
+    name: str
+    create: bool = True
+    all_tables: bool = False
+    via_root: bool = True
+
+    @classmethod
+    def by(cls, section: PostgresWalSettings, name: str) -> Wanted:
+        """As a connector's section says; `name` is the publication's."""
+        return cls(name, section.create, section.publication_tables == "all", section.publish_via_root)
+
+    @property
+    def identifier(self) -> str:
+        return sql.Identifier(self.name).as_string()
+
+    def statement(self, tables: Sequence[Table]) -> str:
+        """What makes it; for us, or to show to the tables' owner."""
+        listed = "ALL TABLES" if self.all_tables else f"TABLE {_listed(tables)}"
+        return f"CREATE PUBLICATION {self.identifier} FOR {listed} WITH ({self._via_root})"
+
+    def addition(self, tables: Sequence[Table]) -> str:
+        """What adds tables to it."""
+        return f"ALTER PUBLICATION {self.identifier} ADD TABLE {_listed(tables)}"
+
+    def correction(self) -> str:
+        """What gives it its form."""
+        return f"ALTER PUBLICATION {self.identifier} SET (publish = '{', '.join(OPERATIONS)}', {self._via_root})"
+
+    def wrong_form(self, found: Publication) -> str | None:
+        """What is not as it should be."""
+        unpublished = set(OPERATIONS) - found.operations
+        if unpublished:
+            return f"does not publish {', '.join(sorted(unpublished))}"
+        if found.via_root == self.via_root:
+            return None
+        return "does not publish through partition roots" if self.via_root else "does not publish partitions themselves"
+
+    @property
+    def _via_root(self) -> str:
+        return f"publish_via_partition_root = {str(self.via_root).lower()}"
 
 
-def ensure_publication(
-    connection: Session,
-    name: str,
-    tables: Sequence[Table],
-    subject: str,
-    *,
-    create: bool,
-) -> Publication:
+def ensure_publication(connection: Session, wanted: Wanted, tables: Sequence[Table], subject: str) -> Publication:
     """Make the publication, or add the tables and operations that it lacks, where that is allowed.
 
     Raises: SourceError with the exact SQL for the owner.
     """
-    publication = find_publication(connection, name, subject)
+    publication = find_publication(connection, wanted.name, subject)
     if publication is None:
-        _change(connection, publication_sql(name, tables), subject, create)
+        _change(connection, wanted, wanted.statement(tables), subject)
     else:
         lacking = [table for table in tables if (table.schema, table.name) not in publication.tables]
         if lacking:
-            listed = ", ".join(table.identifier.as_string() for table in lacking)
-            quoted = sql.Identifier(name).as_string()
-            _change(connection, f"ALTER PUBLICATION {quoted} ADD TABLE {listed}", subject, create)
-    publication = _found(connection, name, subject)
-    if _wrong_form(publication):
-        quoted = sql.Identifier(name).as_string()
-        options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true"
-        _change(connection, f"ALTER PUBLICATION {quoted} SET ({options})", subject, create)
-        publication = _found(connection, name, subject)
+            _change(connection, wanted, wanted.addition(lacking), subject)
+    publication = _found(connection, wanted.name, subject)
+    if wanted.wrong_form(publication):
+        _change(connection, wanted, wanted.correction(), subject)
+        publication = _found(connection, wanted.name, subject)
     return publication
+
+
+def _listed(tables: Sequence[Table]) -> str:
+    return ", ".join(table.identifier.as_string() for table in tables)
 
 
 def _found(connection: Session, name: str, subject: str) -> Publication:
@@ -58,33 +98,30 @@ def _found(connection: Session, name: str, subject: str) -> Publication:
     return publication
 
 
-def _wrong_form(publication: Publication) -> str | None:
-    unpublished = {"insert", "update", "delete", "truncate"} - publication.operations
-    if unpublished:
-        return f"does not publish {', '.join(sorted(unpublished))}"
-    return None if publication.via_root else "does not publish through partition roots"
-
-
 def check_publication(
-    connection: Session, name: str, oid: int, expected: Mapping[tuple[str, str], str], subject: str
+    connection: Session, wanted: Wanted, oid: int, expected: Mapping[tuple[str, str], str], subject: str
 ) -> None:
     """The publication must be as it was streamed from, for every table that was captured.
 
-    On PostgreSQL 18 changes of a dropped publication are skipped silently.
+    On PostgreSQL 18 changes of a dropped publication are skipped silently. One for all tables has
+    neither row filters nor column lists, and a table that is made again is in it from its first row on.
 
     Args:
         expected: (schema, table) → its fingerprint when it was captured.
     Raises: Gap.
     """
     since = "changes since then may not have been sent"
+    name = wanted.name
     publication = find_publication(connection, name, subject)
     if publication is None:
         raise Gap(f"{subject}: publication {name} was dropped; {since}")
     if publication.oid != oid:
         raise Gap(f"{subject}: publication {name} was dropped and made again; {since}")
-    wrong = _wrong_form(publication)
+    wrong = wanted.wrong_form(publication)
     if wrong:
         raise Gap(f"{subject}: publication {name} {wrong} any more; {since}")
+    if publication.all_tables:
+        return
     removed = [".".join(table) for table in sorted(expected.keys() - publication.tables.keys())]
     if removed:
         raise Gap(f"{subject}: publication {name} no longer has {', '.join(removed)}; {since}")
@@ -94,15 +131,16 @@ def check_publication(
         raise Gap(f"{subject}: publication {name}: {', '.join(changed)} {what}; {since}")
 
 
-def _change(connection: Session, statement: str, subject: str, allowed: bool) -> None:
-    if not allowed:
+def _change(connection: Session, wanted: Wanted, statement: str, subject: str) -> None:
+    if not wanted.create:
         raise SourceError(f"{subject}: the publication is not as needed", hint=f"the owner runs: {statement};")
     try:
         connection.execute(statement.encode())
     except psycopg.errors.InsufficientPrivilege as error:
+        who = "a superuser" if " FOR ALL TABLES " in statement else "the tables' owner"
         raise SourceError(
             f"{subject}: may not change the publication: {error.diag.message_primary}",
-            hint=f"the tables' owner runs: {statement};",
+            hint=f"{who} runs: {statement};",
         ) from error
     except psycopg.errors.QueryCanceled as error:
         raise SourceUnavailable(f"{subject}: other sessions hold the tables; tried again: {statement}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
@@ -26,6 +26,8 @@ from cdc.settings import ConnectorSettings, Duration, Model, Pattern, Settings, 
 from cdc.table_settings import ColumnSettings, ListToo, listed_tables
 from cdc.transforms.settings import OutboxSettings, Step
 
+Partitions: TypeAlias = Literal["roots", "leaves", "both"]
+
 
 class TableOptions(ColumnSettings):
     """What may be set for one table or pattern of tables."""
@@ -39,6 +41,9 @@ class TableOptions(ColumnSettings):
     snapshot_where: Annotated[str, Field(min_length=1)] | None = None
     """SQL predicate: snapshots read only rows that it holds for (`created_at > now() - interval '1 year'`);
     the stream and a heal do not look at it."""
+    snapshot_select: Annotated[str, Field(min_length=1)] | None = None
+    """SQL query: snapshots read its rows instead of the table's, in its order; it must have the table's columns.
+    The stream and a heal do not look at it."""
     transforms: list[Step] | None = None
     """Steps that each event goes through, in order; instead of the connector's."""
     outbox: OutboxSettings | None = None
@@ -115,6 +120,8 @@ class PostgresWalSettings(ConnectorSettings):
     (`/sales\\.ord.*/`), as a list or as a mapping to options; the most specific entry that matches a table wins."""
     snapshot: Literal["initial", "never", "only"] = "initial"
     """`initial` (rows first, then the stream), `never`, or `only`."""
+    snapshot_tables: list[Pattern] | None = None
+    """Only the rows of these of the tables are read; the stream has all of them."""
     snapshot_readers: Annotated[int, Field(ge=1, le=32)] = 4
     """Parallel COPY connections."""
     snapshot_range: Size = 64 * 1024 * 1024
@@ -178,7 +185,8 @@ class PostgresWalSettings(ConnectorSettings):
     publication_tables: Literal["captured", "all"] = "captured"
     """The publication that is made has the captured tables, or `all` (needs a superuser)."""
     publish_via_root: bool = True
-    """Changes of partitions are those of the table that is partitioned; else each has a topic of its own."""
+    """Changes of partitions are those of the table that is partitioned; else each has a topic of its own, and
+    `tables` must name the partitions."""
     snapshot_markers: bool = False
     """`source.snapshot` says which row is the first and the last of a table and of all: one table is read
     after the other then, in one piece."""
@@ -203,6 +211,14 @@ class PostgresWalSettings(ConnectorSettings):
         if isinstance(section, dict) and section.get("compatibility") == "debezium":
             return {**DEBEZIUM_DEFAULTS, **section}
         return section
+
+    @property
+    def partitions(self) -> Partitions:
+        """Whether partitions are captured, or the tables that are partitioned, or both.
+
+        Debezium has no events of a table whose partitions have them, but reads its rows in a snapshot.
+        """
+        return "roots" if self.publish_via_root else "both" if self.quirks else "leaves"
 
     @property
     def handling(self) -> Handling:
@@ -279,6 +295,9 @@ class PostgresWalSettings(ConnectorSettings):
             if column in excluded:
                 message = f"holds {column}, which columns.exclude leaves out"
                 yield Wrong(("tables", table, "message_key"), message, "remove it from one of them")
+        if options.snapshot_select is not None and options.snapshot_where is not None:
+            message = "has no effect: snapshot_select says which rows are read"
+            yield Wrong(("tables", table, "snapshot_where"), message, "put it into the query")
         for kind, columns in (("mask", options.mask), ("truncate", options.truncate)):
             for column in columns:
                 if column in excluded:
