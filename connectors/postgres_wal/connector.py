@@ -309,6 +309,7 @@ class PostgresWalConnector:
             by_key=capture.by_key,
             filtered=capture.filtered,
             hold_all=section.snapshot == "only",
+            marked=section.snapshot_markers,
             publication=lambda: capture.publication,
             wake=connection.wake,
             turn=Turn(min(ROWS_PER_TURN, section.batch.rows), section.batch.bytes // 8),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass
 
 from cdc.failpoints import reach
+from cdc.patterns import matches
 from cdc.settings import Settings
 
 from . import catalog, slot
@@ -26,6 +27,16 @@ BLOCK = 8192
 def temporary_prefix(slot_name: str) -> str:
     """What the temporary slots of a connector begin with."""
     return f"{slot_name[:46]}_snapshot_"
+
+
+def in_order(entries: Iterable[str], tables: Iterable[catalog.Table]) -> list[catalog.Table]:
+    """Tables in the order that they are read in: by the entries that match them, then by name.
+
+    Debezium's is the same: `RelationalSnapshotChangeEventSource.addSignalingCollectionAndSort`.
+    """
+    sorted_by_name = sorted(tables, key=lambda table: table.full_name)
+    ordered = [table for entry in entries for table in sorted_by_name if matches(entry, table.full_name)]
+    return list({table.full_name: table for table in ordered}.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +100,7 @@ class Opening:
         def describe(session: catalog.Session) -> list[SnapshotTable]:
             # Once more, as the snapshot sees them: making the slot may have taken hours.
             found = catalog.captured_tables(session, self.section.tables, subject, self.section.partitions)
-            tables = [table for table in found if table.full_name in wanted]
+            tables = [table for table in in_order(self.section.tables, found) if table.full_name in wanted]
             planner = Planner(self.settings, self.name, self.section, session, subject)
             return [
                 SnapshotTable(
@@ -97,6 +108,8 @@ class Opening:
                     table,
                     self.ledger.heaps(table.full_name) if planned.by_key else {},
                     where=None if self.ledger.healing else table.options.snapshot_where,
+                    select=None if self.ledger.healing else table.options.snapshot_select,
+                    in_one_piece=self.section.snapshot_markers,
                 )
                 for planned, table in zip(planner.plan_all(tables), tables, strict=True)
             ]
@@ -108,6 +121,7 @@ class Opening:
             describe,
             readers=self.section.snapshot_readers,
             range_blocks=max(1, self.section.snapshot_range // BLOCK),
+            marked=self.section.snapshot_markers,
             subject=subject,
         )
         reach("snapshot.after_import")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
@@ -65,6 +65,8 @@ class SnapshotTable:
         planned, table: as the snapshot sees it.
         read: what is published of its heaps.
         where: a predicate of the operator's; None reads all rows.
+        select: a query of the operator's to read instead; None reads the table.
+        in_one_piece: whether it is not cut into ranges.
         ranges_left: not read yet.
         started_over: what was read before counts no more, as a heap was rewritten since.
     """
@@ -73,12 +75,19 @@ class SnapshotTable:
     table: Table
     read: Mapping[int, HeapRead]
     where: str | None = None
+    select: str | None = None
+    in_one_piece: bool = False
     ranges_left: int = 0
     started_over: bool = False
 
     @property
     def full_name(self) -> str:
         return self.table.full_name
+
+    @property
+    def columns(self) -> sql.Composed:
+        """What is read of each row."""
+        return sql.SQL(", ").join(sql.Identifier(name) for name in self.planned.plan.copy_columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +109,14 @@ class Range:
     interval: Interval
     blocks: int
 
+    @property
+    def nodes(self) -> str:
+        """What the second command says if no heap was rewritten."""
+        return str(self.heap.node)
+
     def commands(self) -> sql.Composed:
         """Lock, what the heap is now, and COPY of the published columns of these blocks."""
         first, end = self.interval
-        columns = sql.SQL(", ").join(sql.Identifier(name) for name in self.of.planned.plan.copy_columns)
         where = sql.SQL("ctid >= {}::tid").format(sql.Literal(f"({first},0)"))
         if end is not None:
             where += sql.SQL(" AND ctid < {}::tid").format(sql.Literal(f"({end},0)"))
@@ -115,12 +128,48 @@ class Range:
         ).format(
             heap=self.heap.identifier,
             name=sql.Literal(self.heap.identifier.as_string()),  # by name, as the rows are
-            columns=columns,
+            columns=self.of.columns,
             where=where,
         )
 
 
-def cut(session: Session, table: SnapshotTable, range_blocks: int) -> list[Range] | None:
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A table in one piece, with its partitions and what inherits from it; or what a query makes of it."""
+
+    of: SnapshotTable
+    heaps: tuple[Heap, ...]
+    blocks: int
+
+    @property
+    def nodes(self) -> str:
+        """As for a range."""
+        return " ".join(str(heap.node) for heap in self.heaps)
+
+    def commands(self) -> sql.Composed:
+        """Lock, what the heaps are now, and COPY of the published columns."""
+        of = self.of
+        table = of.table.identifier
+        rows = sql.SQL("({}) AS rows").format(sql.SQL(of.select)) if of.select is not None else table
+        where = sql.SQL(" WHERE ({})").format(sql.SQL(of.where)) if of.where is not None else sql.SQL("")
+        return sql.SQL(
+            "LOCK TABLE {table} IN ACCESS SHARE MODE; "
+            "SELECT coalesce(string_agg(pg_relation_filenode(oid)::text, ' ' ORDER BY oid), '') "
+            "FROM unnest({heaps}::oid[]) AS heaps (oid); "
+            "COPY (SELECT {columns} FROM {rows}{where}) TO STDOUT"
+        ).format(
+            table=table,
+            heaps=sql.Literal("{" + ",".join(str(heap.oid) for heap in self.heaps) + "}"),
+            columns=of.columns,
+            rows=rows,
+            where=where,
+        )
+
+
+Piece: TypeAlias = Range | Whole
+
+
+def cut(session: Session, table: SnapshotTable, range_blocks: int) -> Sequence[Piece] | None:
     """What is left to read of a table; None: not now, as somebody has locked it, or it was rewritten since.
 
     A heap that was rewritten after the snapshot would look empty to it.
@@ -137,6 +186,9 @@ def cut(session: Session, table: SnapshotTable, range_blocks: int) -> list[Range
     heaps = [Heap(oid, node, sql.Identifier(schema, name), blocks) for schema, name, blocks, oid, node, _ in found]
     if any(heap.node != now for heap, (*_, now) in zip(heaps, found, strict=True)):
         return None
+    if table.select is not None or table.in_one_piece:
+        table.ranges_left = 1
+        return [Whole(table, tuple(heaps), sum(heap.blocks for heap in heaps))]
     if any(heap.oid in table.read and table.read[heap.oid].node != heap.node for heap in heaps):
         table.started_over = True
     ranges: list[Range] = []

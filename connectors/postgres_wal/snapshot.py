@@ -24,7 +24,8 @@ from cdc.event import Record
 from cdc.failpoints import reach
 
 from .catalog import Session, connect, reading
-from .ranges import Progress, Range, SnapshotTable, cut
+from .marks import Finished, Marks
+from .ranges import Piece, Progress, SnapshotTable, cut
 from .replication import PASSING
 from .reselect import DROPPED
 
@@ -71,7 +72,7 @@ class RangeCopy:
     """
 
     connection: Session
-    range: Range
+    range: Piece
     copying: bool = False
     more: bool = False
     heard_at: float = field(default_factory=time.monotonic)
@@ -86,6 +87,8 @@ class SnapshotReader:
         describe: on a session that sees the snapshot → the tables to read, as they are in it.
         readers: how many connections.
         range_blocks: blocks of one range.
+        marked: whether rows will say which are the first and the last: then one connection reads one table
+            after the other, and its transaction has a number, which events tell.
         subject: what to call the connector in errors.
     Raises:
         SourceUnavailable: no connection.
@@ -99,21 +102,26 @@ class SnapshotReader:
         *,
         readers: int,
         range_blocks: int,
+        marked: bool,
         subject: str,
     ) -> None:
         self._subject = subject
+        self._marks: Marks | None = None
+        self.xid = 0
         self._connections: list[Session] = []
         self._poll = select.poll()
         self._busy: dict[int, RangeCopy] = {}
-        self._ranges: deque[Range] = deque()
+        self._ranges: deque[Piece] = deque()
         self._empty: list[SnapshotTable] = []
-        self._planned: dict[str, list[Range]] = {}
+        self._planned: dict[str, Sequence[Piece]] = {}
         self._ending = False
         self.tables: list[SnapshotTable] = []
         try:
-            for _ in range(readers):
+            for _ in range(1 if marked else readers):
                 self._connections.append(self._import(conninfo, snapshot))
             first = self._connections[0]
+            if marked:
+                self.xid = _transaction_id(first, subject)
             tables = self.tables
             for table in describe(first):
                 with reading(subject):
@@ -136,6 +144,10 @@ class SnapshotReader:
         """Give up the snapshot and its locks."""
         for connection in self._connections:
             connection.close()
+
+    def mark(self, marks: Marks) -> None:
+        """Have rows say which are the first and the last."""
+        self._marks = marks
 
     def begin(self, tables: Sequence[SnapshotTable]) -> None:
         """Read these tables next; the ones before must be done."""
@@ -183,7 +195,7 @@ class SnapshotReader:
         turn: Turn,
         records: list[Record],
         touched: Mapping[str, Set[bytes | None] | None],
-        finished: Callable[[SnapshotTable, Range | None], None],
+        finished: Finished,
     ) -> int:
         """Append the events of rows that are there now, waiting at most `seconds` for some.
 
@@ -201,11 +213,14 @@ class SnapshotReader:
         waiting = any(reader.more for reader in self._busy.values())
         ready = {descriptor for descriptor, _ in self._poll.poll(0 if waiting else seconds * 1000)}
         with reading(self._subject):
-            return sum(
+            size = sum(
                 self._read_some(descriptor, reader, descriptor in ready, turn, records, touched, finished)
                 for descriptor, reader in list(self._busy.items())
                 if reader.more or descriptor in ready
             )
+        if self._marks is not None and self.done:
+            size += self._marks.end(records)
+        return size
 
     def _import(self, conninfo: str, snapshot: str) -> Session:
         connection = connect(conninfo, self._subject)
@@ -237,7 +252,7 @@ class SnapshotReader:
         turn: Turn,
         records: list[Record],
         touched: Mapping[str, Set[bytes | None] | None],
-        finished: Callable[[SnapshotTable, Range | None], None],
+        finished: Finished,
     ) -> int:
         pgconn = reader.connection.pgconn
         if readable:
@@ -249,7 +264,8 @@ class SnapshotReader:
             if not self._begun(descriptor, reader, pgconn.get_result()):
                 return 0
         get = pgconn.get_copy_data
-        encode = reader.range.of.planned.encoder.encode_copy
+        of = reader.range.of
+        encode = of.planned.encoder.encode_copy if self._marks is None else self._marks.encoding(of)
         newer = touched.get(reader.range.of.full_name)
         size = rows = 0
         length = 1
@@ -282,21 +298,21 @@ class SnapshotReader:
         if result is not None and result.status == ExecStatus.COPY_OUT:
             reader.copying = True
         elif result is not None and result.status == ExecStatus.TUPLES_OK:
-            if result.get_value(0, 0) != str(reader.range.heap.node).encode():
+            if result.get_value(0, 0) != reader.range.nodes.encode():
                 raise TableChanged(reader.range.of.full_name)
         elif result is None or result.status != ExecStatus.COMMAND_OK:
             sqlstate = result.error_field(DiagnosticField.SQLSTATE) if result is not None else None
             if sqlstate != LOCK_NOT_AVAILABLE.encode():
                 raise self._failed(result, reader)
-            if not self._ending:
+            if not self._ending and self._marks is not None:
+                self._ranges.appendleft(reader.range)  # no other goes first
+            elif not self._ending:
                 self._ranges.append(reader.range)
             self._leave(descriptor, reader)
             return False
         return True
 
-    def _end_range(
-        self, descriptor: int, reader: RangeCopy, finished: Callable[[SnapshotTable, Range | None], None]
-    ) -> None:
+    def _end_range(self, descriptor: int, reader: RangeCopy, finished: Finished) -> None:
         result = reader.connection.pgconn.get_result()
         if result is None or result.status != ExecStatus.COMMAND_OK:
             raise self._failed(result, reader)
@@ -306,7 +322,10 @@ class SnapshotReader:
         table.ranges_left -= 1
         if not table.ranges_left:
             self.progress.tables_done += 1
-        finished(table, reader.range)
+        if self._marks is None:
+            finished(table, reader.range)
+        else:
+            self._marks.table_read(table, reader.range, finished)
         reach("snapshot.after_range")
         self._leave(descriptor, reader)
 
@@ -329,3 +348,14 @@ class SnapshotReader:
             return TableChanged(table, f"table {table} cannot be read (SQLSTATE {sqlstate})")
         message = primary.decode("utf-8", "replace") if primary else "the connection broke"
         return SourceUnavailable(f"{self._subject}: snapshot of table {table} failed: {message}")
+
+
+def _transaction_id(session: Session, subject: str) -> int:
+    """As Debezium's `PostgresConnection.currentTransactionId`, which gives the session's transaction a number.
+
+    When that transaction ends, its end is in the log: so no change has the LSN of the snapshot's rows.
+    """
+    with reading(subject):
+        row = session.execute("SELECT txid_current()").fetchone()
+    assert row is not None
+    return int(row[0])

@@ -24,8 +24,9 @@ from cdc.formats.debezium_json import Transaction
 
 from .catalog import Publication
 from .ledger import Ledger
+from .marks import Marks
 from .pgoutput import position_text
-from .ranges import Range, SnapshotTable
+from .ranges import Piece, Range, SnapshotTable
 from .snapshot import SnapshotReader, TableChanged, Turn
 from .transactions import Transactions, begin_table
 
@@ -57,6 +58,7 @@ class Snapshots:
         by_key: whether the rows of a table can be told by their key.
         filtered: whether only some of a table's rows are wanted.
         hold_all: hold the stream for every table (`snapshot: only` does not go on with it).
+        marked: whether rows say which are the first and the last; the stream is held for them, as their order counts.
         publication: how tables are published now.
         wake: the reader's thread, when a snapshot was opened.
         turn: how much one reader of rows appends before the others.
@@ -72,6 +74,7 @@ class Snapshots:
         by_key: Callable[[str], bool],
         filtered: Callable[[str], bool],
         hold_all: bool,
+        marked: bool,
         publication: Callable[[], Publication],
         wake: Callable[[], None],
         turn: Turn,
@@ -82,7 +85,8 @@ class Snapshots:
         self._open = open
         self._by_key = by_key
         self._filtered = filtered
-        self._hold_all = hold_all
+        self._hold_all = hold_all or marked
+        self._marked = marked
         self._publication = publication
         self._wake = wake
         self._turn = turn
@@ -178,7 +182,7 @@ class Snapshots:
         transaction = Transaction(
             commit_lsn=opened.lsn,
             commit_time_us=now // 1000,
-            xid=0,
+            xid=opened.reader.xid,
             last_commit_lsn=0,
             snapshot="true",
             now_ns=now,
@@ -204,6 +208,8 @@ class Snapshots:
         read = {table.full_name for table in tables}
         self._touched = {name: keys if name in read else None for name, keys in self._touched.items()}
         self._tell()
+        if self._marked:
+            opened.reader.mark(Marks(transaction, held))
         opened.reader.begin(held)
         self._go_on()
 
@@ -344,9 +350,9 @@ class Snapshots:
             self._not_before = time.monotonic() + 1.0
             opened = self._reading = None
 
-    def _finished(self, table: SnapshotTable, piece: Range | None) -> None:
+    def _finished(self, table: SnapshotTable, piece: Piece | None) -> None:
         name = table.full_name
-        if piece is not None and self._by_key(name):
+        if isinstance(piece, Range) and self._by_key(name):
             self._ledger.range_done(name, piece.heap.oid, piece.heap.node, piece.interval, self._publication())
         if table.ranges_left == 0:
             self._ledger.finish({name}, self._publication())

@@ -27,7 +27,7 @@ def test_a_table_that_is_made_later_is_published_from_its_first_row_on_and_not_r
     database.execute("INSERT INTO t VALUES (1)")
     with line.running(["public.*"], **ALL) as until:
         database.execute("CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1)")
-        database.execute("CREATE TABLE not_captured (id int); INSERT INTO not_captured VALUES (1)")
+        database.execute("CREATE SCHEMA other; CREATE TABLE other.t (id int); INSERT INTO other.t VALUES (1)")
         until(lambda: line.connector.status()["snapshot"] is None and ids(line.events("u"), "c") == [1])
     database.execute("CREATE TABLE v (id int PRIMARY KEY); INSERT INTO v VALUES (1)")
     with line.running(["public.*"], **ALL) as until:
