@@ -37,6 +37,10 @@ class Rule:
     expression: str | None = None
 
 
+def _snapshot_tables(draft: Draft, value: str) -> None:
+    draft.connector["snapshot_tables"] = [pattern(one) for one in expressions(value)]
+
+
 def _apart(draft: Draft, value: str) -> None:
     """Taken over together with others: see `translate` and `tables`."""
 
@@ -262,13 +266,12 @@ TAKEN = (
     ),
     Rule("snapshot.mode", "`snapshot`", _snapshot),
     Rule("snapshot.max.threads", "`snapshot_readers`", _readers),
-    Rule("snapshot.include.collection.list", "`snapshot_where`", _apart, "`false` for the other tables."),
-    Rule("snapshot.select.statement.overrides", "`snapshot_where`", _apart),
+    Rule("snapshot.include.collection.list", "`snapshot_tables`", _snapshot_tables),
+    Rule("snapshot.select.statement.overrides", "`snapshot_select`", _apart),
     Rule(
         "snapshot.select.statement.overrides.TABLE",
-        "`snapshot_where`",
+        "`snapshot_select`",
         lambda draft, value, table: None,
-        "Of `SELECT * FROM TABLE WHERE …`.",
         expression=r"snapshot\.select\.statement\.overrides\.(.+)",
     ),
     Rule("decimal.handling.mode", "`decimal`", _same("decimal", "precise", "double", "string")),

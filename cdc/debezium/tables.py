@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
@@ -48,42 +47,24 @@ def entries(config: Mapping[str, str], options: Mapping[str, Any], remarks: list
         remarks: gets what is not as it was.
 
     Raises:
-        BadValue: as `captured`; or a statement of a snapshot is more than rows to choose.
+        BadValue: as `captured`.
     """
     tables = captured(config)
-    read = _joined(config, "snapshot.include.collection.list")
-    shared, unread = dict(options), {**deepcopy(dict(options)), "snapshot_where": "false"}
-    found: dict[str, dict[str, Any]] = {}
-    for table in tables or [ALL]:
-        if not read:
-            found[pattern(table) if tables else ALL] = shared
-            continue
-        expression = table if tables else ".*"
-        found[pattern(_behind(rf"(?=(?:{read})\Z)", expression))] = shared
-        found[pattern(_behind(rf"(?!(?:{read})\Z)", expression))] = unread
-    for table, predicate in _chosen(config, remarks):
-        found[table] = {**deepcopy(dict(options)), "snapshot_where": predicate}
+    shared = dict(options)
+    found = {pattern(table): shared for table in tables} or {ALL: shared}
+    for table, statement in _read_instead(config, remarks):
+        found[table] = {**deepcopy(dict(options)), "snapshot_select": statement}
     return found
 
 
-def _chosen(config: Mapping[str, str], remarks: list[str]) -> Iterator[tuple[str, str]]:
-    """Tables of which snapshots read chosen rows, and which."""
+def _read_instead(config: Mapping[str, str], remarks: list[str]) -> Iterator[tuple[str, str]]:
+    """Tables instead of which snapshots read a statement's rows, and that."""
     for table in listed(config.get(_OVERRIDES, "")):
         statement = config.get(f"{_OVERRIDES}.{table}")
         if statement is None:
             remarks.append(f"{_OVERRIDES} names {table}, and no statement stands for it")
             continue
-        name = re.escape(table).replace(r"\.", r'"?\."?')
-        found = re.fullmatch(
-            rf'\s*select\s+\*\s+from\s+"?{name}"?\s+where\s+(.+?)(\s+order\s+by\s+[^()]+)?\s*;?\s*',
-            statement,
-            re.IGNORECASE | re.DOTALL,
-        )
-        if not found:
-            raise BadValue(f"only SELECT * FROM {table} WHERE … has a counterpart: `snapshot_where`")
-        if found[2]:
-            remarks.append(f"{_OVERRIDES}.{table}: rows are read as they lie in the table; its ORDER BY is not kept")
-        yield table, found[1]
+        yield table, statement.strip().removesuffix(";")
 
 
 def _given(config: Mapping[str, str], name: str) -> str:

@@ -341,7 +341,7 @@ class SnapshotReader:
     def _failed(self, result: PGresult | None, reader: RangeCopy) -> Exception:
         table = reader.range.of.full_name
         sqlstate = ((result.error_field(DiagnosticField.SQLSTATE) if result else None) or b"").decode()
-        if sqlstate in DROPPED:
+        if sqlstate in DROPPED and reader.range.of.select is None:
             return TableChanged(table)
         primary = result.error_field(DiagnosticField.MESSAGE_PRIMARY) if result else None
         if primary and sqlstate[:2] not in PASSING:

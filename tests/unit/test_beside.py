@@ -157,7 +157,6 @@ def test_prefixes_choose_messages_and_move_the_position_all_the_same(
     assert stream.position.end_lsn == 120
 
 
-@pytest.mark.xfail(reason="row encoders do not count yet")
 def test_begin_and_end_are_around_what_a_transaction_publishes() -> None:
     stream = transactions(beside=beside(metadata=True))
     feed(stream, 200, range(1, 3))
@@ -178,7 +177,6 @@ def test_a_transaction_of_which_nothing_is_captured_has_begin_and_end_too() -> N
     assert told(run(stream, [begin(200), message("", 160), commit(200, 210)])) == [("BEGIN", None), ("END", 0)]
 
 
-@pytest.mark.xfail(reason="row encoders do not count yet")
 def test_events_of_a_transaction_are_counted_on_behind_a_kill() -> None:
     first = transactions(beside=beside(metadata=True))
     run(first, STREAM[:5])

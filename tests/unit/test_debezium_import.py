@@ -171,29 +171,20 @@ def test_columns_are_chosen_masked_and_truncated_in_every_table() -> None:
         assert options.message_key == ["/public.a.x/", "/public.a.y/", "/public.b.z/"]
 
 
-def test_a_snapshot_of_some_tables_reads_no_rows_of_the_others() -> None:
-    section = connector(**{"table.include.list": "public.[ab]", "snapshot.include.collection.list": "public.b"})
-    (a,), (b,) = matching(section.tables, "public.a"), matching(section.tables, "public.b")
-    assert section.tables[a].snapshot_where == "false"
-    assert section.tables[b].snapshot_where is None
+def test_a_snapshot_reads_some_tables_only() -> None:
+    section = connector(**{"table.include.list": "public.[ab]", "snapshot.include.collection.list": "public.b, c"})
+    assert section.snapshot_tables == ["/public.b/", "/c/"]
+    assert list(section.tables) == ["/public.[ab]/"]
 
 
 OVERRIDE = "snapshot.select.statement.overrides"
 
 
-def test_a_statement_of_a_snapshot_becomes_its_predicate() -> None:
-    statement = "SELECT * FROM public.a WHERE id > 1 AND (gone IS NULL)"
-    section = connector(**{OVERRIDE: "public.a", f"{OVERRIDE}.public.a": statement})
-    assert section.tables["public.a"].snapshot_where == "id > 1 AND (gone IS NULL)"
-    assert section.tables["*.*"].snapshot_where is None
-
-
-@pytest.mark.parametrize(
-    "statement", ["SELECT a FROM public.a", "SELECT * FROM public.b WHERE id > 1", "TABLE public.a"]
-)
-def test_another_statement_of_a_snapshot_is_wrong(statement: str) -> None:
-    (told,) = taken(**{OVERRIDE: "public.a", f"{OVERRIDE}.public.a": statement}).wrong
-    assert "SELECT * FROM public.a WHERE" in told.words
+def test_a_statement_of_a_snapshot_is_read_instead_of_its_table() -> None:
+    statement = "SELECT * FROM public.a WHERE id > 1 ORDER BY id DESC"
+    section = connector(**{OVERRIDE: "public.a", f"{OVERRIDE}.public.a": f" {statement}; "})
+    assert section.tables["public.a"].snapshot_select == statement
+    assert section.tables["*.*"].snapshot_select is None
 
 
 def test_a_password_is_written_nowhere() -> None:
