@@ -113,9 +113,10 @@ def compare(cases: list[Case], golden: Path, folder: Path, out: Path, *, some: b
 def _compare(comparer: Path, golden: Path, out: Path) -> int:
     """Each case's first difference, all of them in `differences.txt`; the comparer's last line in the end."""
     command = [sys.executable, str(comparer), str(golden), str(out)]
-    without = subprocess.run([*command, "--no-quirks"], capture_output=True, text=True).stdout.splitlines()
+    without = subprocess.run([*command, "--no-quirks"], capture_output=True, text=True).stdout.split("\n")[:-1]
     done = subprocess.run([*command, "--limit", "1000000"], capture_output=True, text=True)
-    *differences, last = done.stdout.splitlines() or [""]
+    # Not splitlines: values may hold other ends of lines.
+    *differences, last = done.stdout.rstrip("\n").split("\n")
     (out / "differences.txt").write_text("".join(f"{line}\n" for line in differences), encoding="utf-8")
     by_case: dict[str, list[str]] = {}
     for line in differences:
