@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdc.debezium.offset import start_from
 from cdc.debezium.source import read
 from cdc.debezium.text import text_of
 from cdc.debezium.translate import translate
@@ -19,16 +20,24 @@ Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Where to; it must not be there yet. Else standard output."),
 ]
+Offset = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="OFFSET.json", help="Go on where the connector was stopped: the answer of GET /connectors/NAME/offsets."
+    ),
+]
 
 
-def import_debezium(file: File, output: Output = None) -> None:
-    """Take over the settings of a Debezium PostgreSQL connector.
+def import_debezium(file: File, output: Output = None, offset: Offset = None) -> None:
+    """Take over the settings of a Debezium PostgreSQL connector, and with its offset its place.
 
     Writes YAML with `compatibility: debezium`, whose events are Debezium's. What has no counterpart is told on standard
     error, and in the YAML. Passwords are never written.
     """
     source = read(_text(file), str(file))
     translation = translate(source.name, source.config)
+    if offset is not None:
+        translation.start_from(start_from(_text(offset), str(offset)))
     if translation.wrong:
         problems = [source.problem(told.name, told.words) for told in translation.wrong]
         raise ConfigError(problems, hint="nothing was written")

@@ -44,6 +44,11 @@ class Translation:
     lost: list[Told] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
+    def start_from(self, offset: dict[str, int]) -> None:
+        """Go on at the connector's offset: see `offset`."""
+        for connector in self.document["connectors"].values():
+            connector["start_from"] = offset
+
 
 def translate(name: str, config: Mapping[str, str]) -> Translation:
     """Take over a connector.

@@ -21,7 +21,7 @@ from cdc.position import Position
 from cdc.settings import Settings
 from cdc.transforms.stage import Stage
 
-from . import catalog, slot
+from . import catalog, handover, slot
 from .beside import Beside
 from .capture import Capture
 from .commands import Commands
@@ -85,6 +85,7 @@ class PostgresWalConnector:
         self._stage: Stage | None = None
         self._reader: Reader | None = None
         self._healing = False
+        self._handed_over: slot.Slot | None = None
         self._retention = Retention(section.retained_wal, self._slot, name)
         self._commands: Commands | None = None
         self._status: dict[str, Any] = {}
@@ -123,6 +124,12 @@ class PostgresWalConnector:
             return
         if stored is None or is_intent(stored):
             ours = stored is not None and stored == self._intent()
+            if stored is None and self._section.start_from is not None:
+                if found is None:
+                    raise Gap(f"{self._subject}: replication slot {self._slot}, to start from, is gone")
+                handover.check(found, self._slot, self._section.start_from, self._subject)
+                self._handed_over = found
+                return
             if found is not None and not ours:
                 raise Gap(
                     f"{self._subject}: replication slot {self._slot} exists, but no position is stored on "
@@ -147,7 +154,9 @@ class PostgresWalConnector:
             return
         stored = self._stored
         opened: Opened | None = None
-        if stored is None or is_intent(stored) or is_healing(stored):
+        if self._handed_over is not None:
+            start = self._after_debezium(self._handed_over)
+        elif stored is None or is_intent(stored) or is_healing(stored):
             if stored is None:
                 # Stored before the slot is made: a slot found with it alone is our own unfinished start.
                 yield from self._given([Batch([], self._intent())])
@@ -273,6 +282,22 @@ class PostgresWalConnector:
         start = WalPosition(origin, lsn, 0, whole=False, end_lsn=lsn)
         wanted = self._ledger.unfinished()
         return start, Opened(lsn, self._opening.reader(exported, wanted)) if wanted else None
+
+    def _after_debezium(self, found: slot.Slot) -> WalPosition:
+        """Where Debezium stopped. All that was there before is published: by it, or by nobody, as it was asked to."""
+        capture, offset = self._capture, self._section.start_from
+        assert offset is not None
+        origin = self._origin(0)
+        self._ledger.finish(capture.names, capture.publication)
+        return handover.position(
+            capture.session,
+            found,
+            self._slot,
+            origin,
+            offset,
+            messages=self._section.messages is not None,
+            subject=self._subject,
+        )
 
     def _intent(self) -> Position:
         return intent(self._identified.identifier, self._slot)

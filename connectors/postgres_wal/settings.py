@@ -98,6 +98,15 @@ class HeartbeatSettings(Model):
         return names.heartbeat_topic(bridge, self.topic_prefix)
 
 
+class StartFrom(Model):
+    """The offset of a Debezium connector that was stopped for good: the first start goes on there, with its slot."""
+
+    lsn: Annotated[int, Field(ge=0)] | None = None
+    """Of the last change that it published; None: none behind `lsn_commit`."""
+    lsn_commit: Annotated[int, Field(ge=0)] | None = None
+    """Where the commit before that change ended; None: no transaction was published whole."""
+
+
 class RetainedWalSettings(Model):
     """What to do about WAL that the server keeps because of the connector."""
 
@@ -130,6 +139,8 @@ class PostgresWalSettings(ConnectorSettings):
     """Name of the replication slot, if not derived from the bridge's and the connector's name."""
     publication: Annotated[str, Field(min_length=1, max_length=63)] | None = None
     """Name of the publication, if not derived likewise."""
+    start_from: StartFrom | None = None
+    """Where a Debezium connector stopped, whose `slot` and `publication` are gone on with; for the first start only."""
     create: bool = True
     """Make the publication when it is missing, and add tables to it. The slot is always made."""
     mask_key: SecretStr | None = None

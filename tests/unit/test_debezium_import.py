@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from cdc.cli import app
 from cdc.config import parse
 from cdc.debezium.absent import LACKING, NEEDLESS
+from cdc.debezium.offset import start_from
 from cdc.debezium.rules import TAKEN
 from cdc.debezium.source import read
 from cdc.debezium.text import text_of
@@ -296,6 +297,50 @@ def test_the_command_writes_nothing_when_something_is_wrong(tmp_path: Path) -> N
     assert isinstance(done.exception, ConfigError)
     assert f"{file}:11: decimal.handling.mode: must be one of precise, double, string" in done.exception.message
     assert not done.stdout
+
+
+OFFSETS: list[tuple[dict[str, Any], dict[str, int]]] = [
+    (
+        {"lsn_proc": 7, "messageType": "INSERT", "lsn_commit": 5, "lsn": 7, "txId": 1, "ts_usec": 1},
+        {"lsn": 7, "lsn_commit": 5},
+    ),
+    ({"messageType": "INSERT", "lsn_commit": 7, "lsn": 7}, {"lsn": 7, "lsn_commit": 7}),
+    ({"messageType": "COMMIT", "lsn_commit": 7, "lsn": 7}, {"lsn_commit": 7}),
+    ({"messageType": "UPDATE", "lsn": 7}, {"lsn": 7}),
+    ({"snapshot": "INITIAL", "snapshot_completed": True, "last_snapshot_record": True, "lsn": 7}, {}),
+]
+
+
+@pytest.mark.parametrize(("offset", "expected"), OFFSETS)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_offset_says_where_to_go_on(offset: dict[str, Any], expected: dict[str, int], wrapped: bool) -> None:
+    given = {"offsets": [{"partition": {"server": "shop"}, "offset": offset}]} if wrapped else offset
+    assert start_from(json.dumps(given), "offset.json") == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "{}",
+        '{"offsets": []}',
+        '{"offsets": [{"offset": {"file": "binlog.1", "pos": 4}}]}',
+        '{"snapshot": "INITIAL", "snapshot_completed": false, "last_snapshot_record": false, "lsn": 7}',
+    ],
+)
+def test_what_is_no_offset_to_go_on_from_is_told(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"offset\.json"):
+        start_from(text, "offset.json")
+
+
+def test_the_command_writes_the_offset_down(tmp_path: Path) -> None:
+    offset = tmp_path / "offset.json"
+    offset.write_text('{"messageType": "INSERT", "lsn_commit": 5, "lsn": 7}')
+    done = CliRunner().invoke(app, ["import-debezium", str(written(tmp_path)), "--offset", str(offset)])
+    (section,) = parse(done.stdout, SECRETS).connectors.values()
+    assert isinstance(section, PostgresWalSettings)
+    assert section.start_from is not None
+    assert (section.start_from.lsn, section.start_from.lsn_commit) == (7, 5)
 
 
 def test_the_page_says_what_becomes_of_each_property() -> None:

@@ -1,0 +1,109 @@
+"""Going on where a Debezium connector stopped: nothing is lost, and nothing comes twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from cdc.errors import Gap
+from cdc.testing.servers import KafkaServer
+from connectors.postgres_wal.pgoutput import INSERT, Commit, parse
+from tests.connector_line import Line, ids
+from tests.databases import Database
+
+CHANGES = [
+    "INSERT INTO t VALUES (1)",
+    "BEGIN; INSERT INTO t VALUES (2); SELECT pg_logical_emit_message(true, 'p', 'x'); INSERT INTO t VALUES (3); "
+    "INSERT INTO unread VALUES (1); INSERT INTO t VALUES (4); COMMIT",
+    "INSERT INTO t VALUES (5)",
+]
+
+
+@pytest.fixture
+def line(prefix: str, kafka: KafkaServer, database: Database) -> Line:
+    return Line(prefix, kafka, database)
+
+
+class Left:
+    """A slot and a publication as Debezium leaves them, and what it may have read.
+
+    Args:
+        database: with tables `t` and `unread`.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.slot = f"{database.name}_dbz"
+        database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+        database.execute("CREATE TABLE unread (id int)")
+        database.execute("CREATE PUBLICATION dbz_publication FOR ALL TABLES")
+        database.execute(f"SELECT pg_create_logical_replication_slot('{self.slot}', 'pgoutput')")
+
+    def offsets(self) -> list[dict[str, int]]:
+        """Debezium's offset behind each row, in order."""
+        found, commit = [], None
+        for lsn, data in self._database.rows(
+            f"SELECT lsn - '0/0'::pg_lsn, data FROM pg_logical_slot_peek_binary_changes('{self.slot}', NULL, NULL, "
+            "'proto_version', '1', 'publication_names', 'dbz_publication')"
+        ):
+            if data[0] == INSERT:
+                found.append({"lsn": int(lsn)} | ({} if commit is None else {"lsn_commit": commit}))
+            elif isinstance(message := parse(bytes(data), 0), Commit):
+                commit = message.end_lsn
+        return found
+
+    def section(self, offset: dict[str, int]) -> dict[str, object]:
+        return {
+            "slot": self.slot,
+            "publication": "dbz_publication",
+            "publication_tables": "all",
+            "start_from": offset,
+            "messages": {},
+        }
+
+
+@pytest.mark.parametrize(("row", "rest"), [(0, [2, 3, 4, 5]), (1, [3, 4, 5]), (3, [4, 5]), (4, [5]), (5, [])])
+def test_what_debezium_published_is_not_published_again(
+    line: Line, database: Database, row: int, rest: list[int]
+) -> None:
+    left = Left(database)
+    for change in CHANGES:
+        database.execute(change)
+    with line.running(["public.t"], **left.section(left.offsets()[row])) as until:
+        database.execute("INSERT INTO t VALUES (6)")
+        until(lambda: ids(line.events("t"), "c") == [*rest, 6])
+    database.execute("INSERT INTO t VALUES (7)")
+    with line.running(["public.t"], **left.section({"lsn": 1})) as until:  # a position is stored: it counts no more
+        until(lambda: ids(line.events("t"), "c") == [*rest, 6, 7])
+
+
+def test_rows_that_share_the_lsn_at_which_debezium_stopped_come_again(line: Line, database: Database) -> None:
+    left = Left(database)
+    database.execute("INSERT INTO t VALUES (1)")
+    with database.connect() as connection, connection.cursor().copy("COPY t FROM STDIN") as copy:
+        copy.write("2\n3\n4\n")
+    offsets = left.offsets()
+    assert offsets[1] == offsets[3]
+    with line.running(["public.t"], **left.section(offsets[1])) as until:
+        until(lambda: ids(line.events("t"), "c") == [2, 3, 4])
+
+
+def test_a_slot_that_is_past_the_offset_is_a_gap(line: Line, database: Database) -> None:
+    left = Left(database)
+    database.execute("INSERT INTO t VALUES (1)")
+    (offset,) = left.offsets()
+    database.execute(f"SELECT pg_replication_slot_advance('{left.slot}', pg_current_wal_lsn())")
+    with (
+        pytest.raises(Gap, match="past Debezium's offset"),
+        line.running(["public.t"], **left.section(offset)) as until,
+    ):
+        until(lambda: False)
+
+
+def test_a_slot_to_start_from_that_is_gone_is_a_gap(line: Line, database: Database) -> None:
+    left = Left(database)
+    database.execute(f"SELECT pg_drop_replication_slot('{left.slot}')")
+    with (
+        pytest.raises(Gap, match="to start from, is gone"),
+        line.running(["public.t"], **left.section({"lsn": 1})) as until,
+    ):
+        until(lambda: False)
