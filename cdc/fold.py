@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import orjson
 
 from cdc.errors import SpoolFull
+from cdc.formats.payload import payload_of
 from cdc.partitions import partition_of
 from cdc.settings import SpoolSettings
 
@@ -201,7 +202,7 @@ def digest_of(value: bytes) -> bytes | None:
 def read(value: bytes) -> tuple[str, bytes | None]:
     """`op` of an event ("" for what is none), and the digest of the row behind it."""
     try:
-        document = orjson.loads(value)
+        document = payload_of(orjson.loads(value))
         op, after = document["op"], document["after"]
         ours = document.get("cdc") or {}
         unknown = ours.get("unchanged")

@@ -25,8 +25,8 @@ SLOT_LENGTH = 63
 def event_topic(name: str, schema: str, table: str) -> str:
     """The topic of a table's events: `{name}.{schema}.{table}`.
 
-    What Kafka does not allow in a topic (and a dot inside a schema's or table's name) becomes
-    `_`, as Debezium does it; a name that is too long ends in a hash.
+    What Kafka does not allow in a topic becomes `_`, as Debezium does it
+    (`AbstractTopicNamingStrategy.sanitizedTopicName`); a name that is too long ends in a hash.
     """
     return _cut(f"{name}.{_topic_part(schema)}.{_topic_part(table)}", TOPIC_LENGTH, separator="-")
 
@@ -148,7 +148,7 @@ def collisions(name: str, tables: Iterable[tuple[str, str]]) -> dict[str, list[s
 
 
 def _topic_part(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", text)
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)
 
 
 def _cut(text: str, length: int, *, separator: str) -> str:

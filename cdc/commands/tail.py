@@ -20,6 +20,7 @@ from cdc import logs
 from cdc.commands.options import Config, Json
 from cdc.config import load
 from cdc.errors import BrokerUnavailable, PublishError
+from cdc.formats.payload import payload_of
 from cdc.kafka import kafka_config
 from cdc.settings import Settings
 
@@ -75,12 +76,12 @@ def tail(
 
 def line(shown: Shown) -> str:
     """A record in one line, coloured as a terminal shows it."""
-    operation, what = _what(shown.value)
+    operation, what = _what(payload_of(shown.value))
     when = datetime.fromtimestamp(shown.timestamp / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
     parts = (
         typer.style(when, dim=True),
         typer.style(f"{operation:9}", fg=_COLOURS.get(operation)),
-        typer.style(_brief(shown.key), bold=True),
+        typer.style(_brief(payload_of(shown.key)), bold=True),
         what,
         typer.style(f"[{shown.partition}] {shown.offset}", dim=True),
     )

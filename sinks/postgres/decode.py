@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from cdc.errors import RowRefused
+from cdc.formats.payload import Payloads
 from cdc.schemas import TableSchema
 from cdc.sink import Event
 from sinks.postgres import decode_cy
@@ -33,8 +34,16 @@ _WITH_ROW: Final = b"cru"
 AFTER_ALL: Final = b"~"
 """The position of a tombstone that has lost its delete to compaction: it follows whatever its key had."""
 
+ARRIVED: Final = b"o"
+"""What positions begin with that are offsets: of events that have no `cdc.pos`."""
+
 UNAVAILABLE: Final = "__debezium_unavailable_value"
 """What Debezium itself writes for a TOAST value it was not sent."""
+
+
+def is_older(pos: bytes, than: bytes) -> bool:
+    """Whether one position is before another; of an offset and another kind, the one that comes last is the newer."""
+    return pos < than and (not than.startswith(ARRIVED) or pos.startswith(ARRIVED))
 
 
 class Wholeness(IntEnum):
@@ -80,6 +89,7 @@ class Decoder:
         self._forms = [_Form(version, versions[-1].key, compiled) for version in versions]
         # The first known version also reads what is older: an older description is compacted away.
         self._since = [b"", *(version.position.encode() for version in versions[1:])]
+        self._keys, self._values = Payloads(), Payloads()
         self._choose(len(versions) - 1)
 
     def row(self, event: Event) -> Row | None:
@@ -88,17 +98,29 @@ class Decoder:
         Raises:
             RowRefused: it is no event of the described table.
         """
+        key, value = self._keys.of(event.key), self._values.of(event.value)
         try:
-            row = self._form.row(event)
+            row = self._form.row(event, key, value)
             if row is None or self._from <= row.pos < self._until:
                 return row
             pos = row.pos
         except RowRefused:
-            if len(self._forms) == 1 or event.value is None:
+            if len(self._forms) == 1 or value is None:
                 raise
-            pos = _position(event, _document(event, event.value, "value"))
+            pos = _position(event, _document(event, value, "value"))
+        if pos.startswith(ARRIVED):
+            return self._arrived(event, key, value)
         self._choose(bisect_right(self._since, pos) - 1)
-        return self._form.row(event)
+        return self._form.row(event, key, value)
+
+    def _arrived(self, event: Event, key: bytes | None, value: bytes | None) -> Row | None:
+        """A row whose position does not tell which description it has: the newest one that fits."""
+        for form in reversed(self._forms[1:]):
+            try:
+                return form.row(event, key, value)
+            except RowRefused:
+                continue
+        return self._forms[0].row(event, key, value)
 
     def _choose(self, index: int) -> None:
         last = index == len(self._forms) - 1
@@ -114,53 +136,67 @@ class _Form:
         self._columns = {column.name: column for column in description.columns}
         self._converters = {column.name: converter(column) for column in description.columns}
         self._key = key
+        told = [column.placeholder for column in description.columns if column.placeholder is not None]
+        self._placeholders = {column.name: column.placeholder for column in description.columns}
+        self._unchanged = tuple({orjson.dumps(one) for one in (UNAVAILABLE, *told)})
+        self._whole = not told
         self._compiled = compiled
         self._plans: list[tuple[tuple[str, ...], decode_cy.RowPlan]] = []
         self._key_plan = self._plan(key) if key else None
 
-    def row(self, event: Event) -> Row | None:
-        value = event.value
+    def row(self, event: Event, key: bytes | None, value: bytes | None) -> Row | None:
+        """What an event does, by its key and value without their schemas."""
         if value is None:
-            return self._deleted(event, AFTER_ALL) if self._key else None
+            return self._deleted(event, key, AFTER_ALL) if self._key else None
         for columns, plan in self._plans:
-            found = plan.event(value)
+            found = plan.event(value, event.offset)
             if found is not None:
                 op, pos, line, unchanged = found
                 if line is not None:
-                    if op in _WITH_ROW:
+                    if op in _WITH_ROW and (self._whole or not unchanged) and not self._stands_for_some(pos, value):
                         return Row(event, op, pos, columns, line, _wholeness(unchanged))
                 elif op == DELETE and self._key:
-                    return self._deleted(event, pos)
+                    return self._deleted(event, key, pos)
                 break
-        return self._general(event, value)
+        return self._general(event, key, value)
 
-    def _deleted(self, event: Event, pos: bytes) -> Row:
-        if event.key is None:
+    def _stands_for_some(self, pos: bytes, value: bytes) -> bool:
+        """Whether a placeholder may be in an event that does not name its unchanged columns."""
+        return pos.startswith(ARRIVED) and any(placeholder in value for placeholder in self._unchanged)
+
+    def _deleted(self, event: Event, key: bytes | None, pos: bytes) -> Row:
+        if key is None:
             raise refused(event, "no key")
-        fields = self._key_plan.row(event.key) if self._key_plan else None
+        fields = self._key_plan.row(key) if self._key_plan else None
         if fields is None:
-            fields = b"\t".join(self._fields(event, _document(event, event.key, "key"), self._key))
+            fields = b"\t".join(self._fields(event, _document(event, key, "key"), self._key))
         return Row(event, DELETE, pos, self._key, b"%b\t%b" % (fields, pos))
 
-    def _general(self, event: Event, value: bytes) -> Row:
+    def _general(self, event: Event, key: bytes | None, value: bytes) -> Row:
         document = _document(event, value, "value")
         op, pos = _operation(event, document), _position(event, document)
         if op == TRUNCATE:
+            if pos.startswith(ARRIVED):
+                raise refused(event, "a truncate without cdc.pos: which rows of other partitions it ends is not known")
             return Row(event, op, pos, (), b"")
         if op == DELETE and self._key:
-            return self._deleted(event, pos)
+            return self._deleted(event, key, pos)
         image = document.get("before" if op == DELETE else "after")
         if not isinstance(image, dict):
             raise refused(event, f"an event {chr(op)} without a row")
         ours = document.get("cdc")
         if not isinstance(ours, dict):
-            ours = {"unchanged": [name for name, field in image.items() if field == UNAVAILABLE]}
-            image = {name: field for name, field in image.items() if field != UNAVAILABLE}
+            ours = {"unchanged": [name for name, field in image.items() if self._is_placeholder(name, field)]}
+        if ours.get("unchanged"):
+            image = {name: field for name, field in image.items() if name not in ours["unchanged"]}
         columns = tuple(image)
         line = b"\t".join([*self._fields(event, image, columns), pos])
         self._learn(columns)
         partial = Wholeness.GONE if ours.get("gone") is True else Wholeness.PARTIAL
         return Row(event, op, pos, columns, line, partial if ours.get("unchanged") else Wholeness.WHOLE)
+
+    def _is_placeholder(self, name: str, field: Any) -> bool:
+        return field is not None and field in (UNAVAILABLE, self._placeholders.get(name))
 
     def _fields(self, event: Event, image: Mapping[str, Any], columns: Sequence[str]) -> list[bytes]:
         fields = []
@@ -221,17 +257,15 @@ def _operation(event: Event, document: Mapping[str, Any]) -> int:
 
 
 def _position(event: Event, document: Mapping[str, Any]) -> bytes:
-    """`cdc.pos`, or what an event made by Debezium itself has instead of it.
+    """`cdc.pos`; without one the offset, as the changes of a key are on one partition.
 
-    Debezium's LSN orders the changes of one key, since two transactions cannot change a row at
-    the same time; that is all the sink asks of it.
+    No LSN: a row that a snapshot read may have a higher one than a change that was not committed then.
     """
-    ours, source = document.get("cdc"), document.get("source")
+    ours = document.get("cdc")
     if isinstance(ours, dict) and isinstance(ours.get("pos"), str):
         if not re.fullmatch(r"[0-9A-Za-z/._:-]{1,64}", ours["pos"]):
             raise refused(event, "its cdc.pos is no position")
         return str(ours["pos"]).encode()
-    lsn = source.get("lsn") if isinstance(source, dict) else None
-    if type(lsn) is not int or not 0 <= lsn < 2**64:
-        raise refused(event, "no position: neither cdc.pos nor source.lsn")
-    return b"%08X/%08X/0000000000" % (lsn >> 32, lsn & 0xFFFFFFFF)
+    if isinstance(ours, dict):
+        raise refused(event, "no position in cdc")
+    return ARRIVED + b"%020d" % event.offset

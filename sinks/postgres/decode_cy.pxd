@@ -8,6 +8,6 @@ cdef class RowPlan(ValueScanner):
     cdef Py_ssize_t room
 
     cpdef row(self, bytes data)
-    cpdef event(self, bytes value)
+    cpdef event(self, bytes value, long long offset)
     cdef bint members(self) except -1
     cdef bint plain_position(self, int c) except -1

@@ -41,8 +41,11 @@ class RowPlan(ValueScanner):
             return self.taken()
         return None
 
-    def event(self, value: bytes) -> tuple[int, bytes, bytes | None, bytes] | None:
+    def event(self, value: bytes, offset: cython.longlong) -> tuple[int, bytes, bytes | None, bytes] | None:
         """An event's value.
+
+        Args:
+            offset: where it is: its position, if it has no other.
 
         Returns:
             (op as a character code, `cdc.pos`, COPY text of `after` followed by the position or
@@ -74,6 +77,9 @@ class RowPlan(ValueScanner):
             return None
         if not self.literal(b',"ts_ns":') or not self.skip():
             return None
+        if self.at + 1 == self.end and self.literal(b"}"):
+            position = b"o%020d" % offset
+            return op, position, self.taken() + b"\t" + position if has_row else None, b""
         if not self.literal(b',"cdc":{"pos":"'):
             return None
         start = self.at

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sinks.postgres.decode import AFTER_ALL, DELETE, Row, Wholeness
+from sinks.postgres.decode import AFTER_ALL, DELETE, Row, Wholeness, is_older
 
 
 class Group(NamedTuple):
@@ -45,7 +45,7 @@ def merge(rows: Iterable[Row]) -> Changes:
         image = images.get(key)
         if row.op != DELETE:
             earlier = image or deletes.get(key)
-            if earlier is not None and row.pos < earlier.pos < AFTER_ALL:
+            if earlier is not None and earlier.pos < AFTER_ALL and is_older(row.pos, earlier.pos):
                 continue
             images[key] = _completed(row, image) if image and image.columns != row.columns else row
         elif row.pos == AFTER_ALL:
@@ -53,7 +53,7 @@ def merge(rows: Iterable[Row]) -> Changes:
             if image is not None or key not in deletes:
                 deletes[key] = row
                 images.pop(key, None)
-        elif image is None or image.pos <= row.pos:
+        elif image is None or not is_older(row.pos, image.pos):
             deletes[key] = row
             images.pop(key, None)
     return Changes(list(deletes.values()), grouped(images.values()))

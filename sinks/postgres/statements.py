@@ -6,9 +6,11 @@ Each compares positions: what is in the table and not older stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import LiteralString
 
 from psycopg import sql
 
+from sinks.postgres.decode import ARRIVED
 from sinks.postgres.tables import DELETED, OP, POS, Target
 
 _COMMA = sql.SQL(", ")
@@ -36,14 +38,14 @@ def upsert(target: Target, name: str, columns: Sequence[str]) -> sql.Composed:
         assignments.append(sql.SQL("{} = false").format(sql.Identifier(DELETED)))
     return sql.SQL(
         "INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {stage} "
-        "ON CONFLICT ({key}) DO UPDATE SET {assignments} WHERE t.{pos} < excluded.{pos}"
+        "ON CONFLICT ({key}) DO UPDATE SET {assignments} WHERE {newer}"
     ).format(
         table=target.identifier,
         columns=_names(columns),
         stage=sql.Identifier("pg_temp", name),
         key=_names(target.key),
         assignments=_COMMA.join(assignments),
-        pos=sql.Identifier(POS),
+        newer=_newer("excluded"),
     )
 
 
@@ -52,12 +54,12 @@ def update(target: Target, name: str, columns: Sequence[str]) -> sql.Composed:
     assignments = [sql.SQL("{0} = s.{0}").format(sql.Identifier(column)) for column in columns]
     if target.mark:
         assignments.append(sql.SQL("{} = false").format(sql.Identifier(DELETED)))
-    return sql.SQL("UPDATE {table} t SET {assignments} FROM {stage} s WHERE {same} AND t.{pos} < s.{pos}").format(
+    return sql.SQL("UPDATE {table} t SET {assignments} FROM {stage} s WHERE {same} AND {newer}").format(
         table=target.identifier,
         assignments=_COMMA.join(assignments),
         stage=sql.Identifier("pg_temp", name),
         same=_same_key(target),
-        pos=sql.Identifier(POS),
+        newer=_newer("s"),
     )
 
 
@@ -84,16 +86,17 @@ def delete(target: Target, name: str) -> sql.Composed:
     if target.mark:
         query = (
             "UPDATE {table} t SET {deleted} = true, {pos} = CASE WHEN s.{pos} = '~' THEN t.{pos} ELSE s.{pos} END "
-            "FROM {stage} s WHERE {same} AND t.{pos} < s.{pos}"
+            "FROM {stage} s WHERE {same} AND {newer}"
         )
     else:
-        query = "DELETE FROM {table} t USING {stage} s WHERE {same} AND t.{pos} < s.{pos}"
+        query = "DELETE FROM {table} t USING {stage} s WHERE {same} AND {newer}"
     return sql.SQL(query).format(
         table=target.identifier,
         deleted=sql.Identifier(DELETED),
         pos=sql.Identifier(POS),
         stage=sql.Identifier("pg_temp", name),
         same=_same_key(target),
+        newer=_newer("s"),
     )
 
 
@@ -130,6 +133,13 @@ def sweep(target: Target) -> sql.Composed:
 def staged_columns(target: Target, columns: Sequence[str]) -> tuple[str, ...]:
     """The columns of a stage: the row's own, its position, and without a key its op."""
     return (*columns, POS) if target.key else (*columns, POS, OP)
+
+
+def _newer(event: LiteralString) -> sql.Composed:
+    """Whether an event is newer than the row; see `decode.is_older`."""
+    query = "(t.{pos} < {event}.{pos} OR (t.{pos} ^@ {arrived} AND NOT {event}.{pos} ^@ {arrived}))"
+    arrived = sql.Literal(ARRIVED.decode())
+    return sql.SQL(query).format(pos=sql.Identifier(POS), event=sql.SQL(event), arrived=arrived)
 
 
 def _same_key(target: Target) -> sql.Composed:

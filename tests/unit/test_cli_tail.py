@@ -43,3 +43,8 @@ def test_a_terminal_is_not_steered_by_values() -> None:
     text = shown({"op": "c", "after": {"name": "\x1b[2J\x9b31m[red]\n"}})
     assert not any(character in text for character in "\x1b\x9b\n")
     assert "[red]" in text
+
+
+def test_schemas_are_not_shown() -> None:
+    value = {"schema": {"type": "struct"}, "payload": {"op": "c", "before": None, "after": {"id": 5}}}
+    assert "insert     5  id=5" in shown(value, {"schema": {"type": "struct"}, "payload": {"id": 5}})

@@ -30,6 +30,9 @@ TYPES[200] = TypeInfo(200, "_int4", "pg_catalog", "b", element_oid=OIDS["int4"])
 TYPES[201] = TypeInfo(201, "mood", "public", "e", labels=("sad", "happy"))
 TYPES[202] = TypeInfo(202, "_text", "pg_catalog", "b", element_oid=OIDS["text"])
 OIDS |= {"_int4": 200, "mood": 201, "_text": 202}
+for oid, name in enumerate(("date", "uuid", "bytea", "bool"), start=203):
+    TYPES[oid] = TypeInfo(oid, f"_{name}", "pg_catalog", "b", element_oid=OIDS[name])
+    OIDS[f"_{name}"] = oid
 
 
 def planned(
@@ -308,3 +311,25 @@ def test_what_has_a_limit_below_is_not_cut_and_does_not_say_so() -> None:
     plan = planned({"v": ("varchar", 14), "t": "text"}, options=TableOptions(truncate={"v": 20, "t": 20}))
     assert "truncateLength" not in schema(plan)["v"]
     assert '"parameters":{"truncateLength":"20"}' in schema(plan)["t"]
+
+
+PLACEHOLDERS: list[tuple[str | tuple[str, int], str | None]] = [
+    ("text", '"?!"'),
+    (("varchar", 24), '"?!"'),
+    ("jsonb", '"?!"'),
+    ("bytea", '"PyE="'),
+    ("_text", '["?!"]'),
+    ("_int4", "[63,33]"),
+    ("_date", "[63,33]"),
+    ("_uuid", '["c16da609-b86c-31f1-aa2c-609eac4ccb0c"]'),
+    ("_bytea", '["PyE="]'),
+    ("_bool", None),
+    ("int4", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "expected"), PLACEHOLDERS)
+def test_a_placeholder_has_the_form_of_its_column(kind: str | tuple[str, int], expected: str | None) -> None:
+    (_, column) = planned({"v": kind}, placeholder="?!").columns
+    assert column.placeholder == (expected and expected.encode())
+    assert column.description.placeholder == (None if expected is None else json.loads(expected))

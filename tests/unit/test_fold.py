@@ -198,3 +198,8 @@ def test_memory_stays_as_it_is_however_many_keys_there_are(spool: Spool) -> None
     load(range(200_000, 400_000))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
     assert len(fold) == 400_000
+
+
+def test_a_row_has_one_digest_with_and_without_its_schema() -> None:
+    value = b'{"op":"c","after":{"id":1}}'
+    assert digest_of(b'{"schema":{},"payload":%b}' % value) == digest_of(value) != UNKNOWN

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -16,7 +17,7 @@ from cdc.errors import RowRefused
 from cdc.schemas import Column, TableSchema
 from cdc.sink import Event
 from sinks.postgres import decode_cy
-from sinks.postgres.decode import AFTER_ALL, DELETE, TRUNCATE, Decoder, Row, Wholeness
+from sinks.postgres.decode import AFTER_ALL, DELETE, TRUNCATE, Decoder, Row, Wholeness, is_older
 from sinks.postgres.forms import converter, copy_field, kind_of, plain_field
 from tests.sink_events import column, described, key, position, value
 
@@ -113,7 +114,7 @@ def test_a_damaged_event_never_crashes(after: dict[str, Any], where: int, byte: 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
     plan = decode_cy.RowPlan([orjson.dumps(c.name) + b":" for c in COLUMNS], bytes(map(kind_of, COLUMNS)))
-    plan.event(data)
+    plan.event(data, 1)
     plan.row(data)
 
 
@@ -156,13 +157,82 @@ def test_unchanged_columns_make_a_row_partial(compiled: bool) -> None:
         assert row(decode, flagged).wholeness is Wholeness.GONE
 
 
-def test_an_event_made_by_debezium_has_its_lsn_for_a_position() -> None:
-    document = orjson.loads(value("u", {"id": 1, "note": "__debezium_unavailable_value"}, POS, lsn=0x1_0000_00FF))
+def bare(data: bytes) -> bytes:
+    """Without our own member, as Debezium itself writes it."""
+    document = orjson.loads(data)
     del document["cdc"]
-    found = row(decoder(compiled=True), orjson.dumps(document))
-    assert found.pos == b"00000001/000000FF/0000000000"
-    assert found.columns == ("id",)
-    assert found.wholeness is Wholeness.PARTIAL
+    return orjson.dumps(document)
+
+
+def wrapped(data: bytes, schema: bytes = b'{"type":"struct","fields":[]}') -> bytes:
+    return b'{"schema":%b,"payload":%b}' % (schema, data)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_without_a_position_events_are_in_the_order_in_which_they_arrive(compiled: bool) -> None:
+    decode = decoder(compiled=compiled)
+    for _ in range(2):
+        found = row(decode, bare(value("u", {"id": 1, "note": "n"}, POS)))
+        assert found.pos == b"o%020d" % 77
+        assert found.line == b"1\tn\to%020d" % 77
+        assert found.wholeness is Wholeness.WHOLE
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_placeholder_is_an_unchanged_column_and_never_data(compiled: bool) -> None:
+    columns = [
+        replace(column("note", "text"), placeholder="?"),
+        replace(column("picture", "bytea"), placeholder="Pw=="),
+    ]
+    decode = Decoder([described(TOPIC, [column("id", "bigint"), *columns])], compiled=compiled)
+    half = {"id": 1, "note": "?", "picture": "Pw=="}
+    for _ in range(2):
+        for data in (bare(value("u", half, POS)), value("u", half, POS, unchanged=["note", "picture"])):
+            found = row(decode, data)
+            assert found.columns == ("id",)
+            assert found.wholeness is Wholeness.PARTIAL
+        assert row(decode, value("u", half, POS)).columns == (
+            "id",
+            "note",
+            "picture",
+        )  # the event says that all is known
+    assert row(decode, bare(value("u", {"id": 1, "note": "__debezium_unavailable_value"}, POS))).columns == ("id",)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_schemas_around_keys_and_values_change_nothing(compiled: bool) -> None:
+    decode = decoder(compiled=compiled)
+    for schema in (b'{"type":"struct"}', b'{ "type": "struct" }', b'{"doc":"x\\",\\"payload\\":"}'):
+        for _ in range(2):
+            data = value("c", {"id": 1, "note": "n"}, POS)
+            assert row(decode, wrapped(data, schema)).line == row(decode, data).line
+            deleted = decode.row(Event(TOPIC, 3, 77, wrapped(key(id=5), schema), None, 0))
+            assert deleted is not None
+            assert deleted.line == b"5\t~"
+    kept = wrapped(data)
+    assert row(decode, kept).event.value == kept
+
+
+def test_a_truncate_without_a_position_is_refused() -> None:
+    with pytest.raises(RowRefused, match=r"a truncate without cdc\.pos"):
+        decoder(compiled=True).row(event(bare(value("t", None, POS))))
+
+
+def test_without_a_position_the_newest_description_that_fits_reads_an_event() -> None:
+    versions = [
+        described(TOPIC, [column("id", "bigint"), column("old", "text")], pos=position(100)),
+        described(TOPIC, [column("id", "bigint"), column("new", "text")], pos=position(200)),
+    ]
+    decode = Decoder(versions)
+    for name in ("old", "new", "old"):
+        assert row(decode, bare(value("u", {"id": 1, name: "x"}, POS))).columns == ("id", name)
+
+
+def test_an_offset_and_another_position_are_in_the_order_in_which_they_arrive() -> None:
+    assert is_older(b"o1", b"o2")
+    assert not is_older(b"o2", b"o1")
+    assert not is_older(b"00000000/1", b"o2")
+    assert not is_older(b"o2", b"00000000/1")
 
 
 def test_an_event_is_read_by_the_description_of_its_time() -> None:

@@ -29,22 +29,22 @@ def placeholder(text: str, form: Form, source_type: str) -> bytes | None:
 
     Returns: None where Debezium has none: it stops at such a value, and our events leave it out.
     """
-    value = _placeholder(text, form, source_type.partition("(")[0] + ("[]" if source_type.endswith("[]") else ""))
+    brackets = "[]" if source_type.endswith("[]") else ""
+    value = _placeholder(text, form, source_type.removesuffix("[]").partition("(")[0] + brackets)
     return None if value is None else orjson.dumps(value)
 
 
 def _placeholder(text: str, form: Form, source_type: str) -> Any:
     octets = text.encode()
     if form.json == "array":
-        name = source_type.removesuffix("[]") + "[]"
-        if name == "bytea[]":
+        if source_type == "bytea[]":
             return [b64encode(octets).decode()] if form.element and form.element.json == "bytes" else [text]
-        if name in _NUMBERS:
+        if source_type in _NUMBERS:
             return list(octets)
-        if name == "uuid[]":
+        if source_type == "uuid[]":
             # Java's UUID.nameUUIDFromBytes: version 3, without a name space.
             return [str(UUID(bytes=md5(octets, usedforsecurity=False).digest(), version=3))]
-        return [text] if name in _TEXTS else None
+        return [text] if source_type in _TEXTS else None
     if form.json == "map":
         return {text: text}
     if form.json == "bytes":
