@@ -15,14 +15,20 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import org.apache.kafka.connect.data.Struct;
+import org.apache.kafka.connect.header.Header;
 import org.apache.kafka.connect.json.JsonConverter;
 import org.apache.kafka.connect.source.SourceRecord;
+import org.apache.kafka.connect.storage.HeaderConverter;
+import org.apache.kafka.connect.storage.SimpleHeaderConverter;
 
 /**
  * Debezium's connector in its embedded engine, at the command of lines on standard input:
  *
  * <pre>start PROPERTIES OUT   run a connector; what it emits is appended to OUT, a JSON object a line
  * stop                   end it in order</pre>
+ *
+ * Keys and values are spelled by Connect's JsonConverter, with schemas and without, and headers twice: by the same, and
+ * by the converter that Connect has for them by default.
  *
  * Says on standard output: "marker" when a logical message with the prefix compare_marker was emitted (it is not
  * in OUT), "stopped" behind the end of a connector, and "failed WHY" when one ended by itself.
@@ -34,6 +40,8 @@ public class Debezium {
 
     private static final Map<String, JsonConverter> KEYS = Map.of("plain", converter(true, false), "schemas", converter(true, true));
     private static final Map<String, JsonConverter> VALUES = Map.of("plain", converter(false, false), "schemas", converter(false, true));
+
+    private static final SimpleHeaderConverter SIMPLE = new SimpleHeaderConverter();
 
     private static JsonConverter converter(boolean key, boolean schemas) {
         JsonConverter made = new JsonConverter();
@@ -114,8 +122,12 @@ public class Debezium {
         texts.put("key", text(keys.fromConnectData(record.topic(), record.keySchema(), record.key())));
         texts.put("value", text(values.fromConnectData(record.topic(), record.valueSchema(), record.value())));
         List<List<String>> headers = new ArrayList<>();
-        record.headers().forEach(header -> headers.add(List.of(
-                header.key(), text(values.fromConnectHeader(record.topic(), header.key(), header.schema(), header.value())))));
+        for (HeaderConverter converter : List.of(values, SIMPLE)) {
+            for (Header header : record.headers()) {
+                byte[] value = converter.fromConnectHeader(record.topic(), header.key(), header.schema(), header.value());
+                headers.add(List.of(header.key(), text(value)));
+            }
+        }
         texts.put("headers", headers);
         return texts;
     }

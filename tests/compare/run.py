@@ -98,7 +98,7 @@ def compare(batches: Iterator[Batch], server: PostgresServer, folder: Path) -> R
 
 def _events(
     one: Batch, server: PostgresServer, debezium: Debezium, result: Result
-) -> tuple[dict[str, list[Form]], dict[str, list[Form]]]:
+) -> tuple[dict[str, list[tuple[Form, Form]]], dict[str, list[Form]]]:
     """The events of both, by topic."""
     given = {
         "topic.prefix": PREFIX,
@@ -190,12 +190,15 @@ def _wait_for_streaming(session: psycopg.Connection[Any], slot: str, debezium: D
         sleep(0.05)
 
 
-def _theirs(records: list[dict[str, Any]], schemas: bool) -> dict[str, list[Form]]:
-    found: dict[str, list[Form]] = {}
+def _theirs(records: list[dict[str, Any]], schemas: bool) -> dict[str, list[tuple[Form, Form]]]:
+    """Each event with its headers in both spellings."""
+    found: dict[str, list[tuple[Form, Form]]] = {}
     for record in records:
         form = record["schemas" if schemas else "plain"]
-        headers = [(name, normal_header(name, value)) for name, value in form["headers"]]
-        found.setdefault(record["topic"], []).append((normal(form["key"]), normal(form["value"]), headers))
+        key, value = normal(form["key"]), normal(form["value"])
+        headers = [(name, normal_header(name, text)) for name, text in form["headers"]]
+        half = len(headers) // 2
+        found.setdefault(record["topic"], []).append(((key, value, headers[half:]), (key, value, headers[:half])))
     return found
 
 
@@ -210,14 +213,17 @@ def _ours(records: list[dict[str, Any]]) -> dict[str, list[Form]]:
     return found
 
 
-def _differences(one: Batch, theirs: dict[str, list[Form]], ours: dict[str, list[Form]], result: Result) -> None:
+def _differences(
+    one: Batch, theirs: dict[str, list[tuple[Form, Form]]], ours: dict[str, list[Form]], result: Result
+) -> None:
     """The first difference of each topic, with the SQL that leads to it."""
     result.tables += len(one.tables)
     for topic in sorted(theirs.keys() | ours.keys()):
         result.events += len(theirs.get(topic, ()))
-        for number, (their, our) in enumerate(zip_longest(theirs.get(topic, ()), ours.get(topic, ()))):
-            if their == our:
+        for number, (either, our) in enumerate(zip_longest(theirs.get(topic, ()), ours.get(topic, ()))):
+            if either is not None and our in either:
                 continue
+            their = either[0] if either else None
             if is_known(their, our):
                 result.known += 1
                 continue
