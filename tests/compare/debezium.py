@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from time import monotonic, sleep
 from types import TracebackType
 from typing import Any, Final, Self
+
+import psycopg
 
 from cdc.testing.servers import maven_jars
 
@@ -69,6 +73,20 @@ class Debezium:
         file.write_text("".join(f"{name}={value}\n" for name, value in escaped.items()), encoding="utf-8")
         self._tell(f"start {file} {self._out}")
 
+    def wait_for_streaming(self, session: psycopg.Connection[Any], slot: str) -> None:
+        """Wait until its snapshot is over and it streams; `session` is on the same server."""
+        query = (
+            "SELECT 1 FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid "
+            "WHERE s.slot_name = %s AND r.state = 'streaming'"
+        )
+        deadline = monotonic() + SECONDS
+        while session.execute(query, [slot]).fetchone() is None:
+            with suppress(Empty):
+                raise DebeziumFailed(self._said.get_nowait())
+            if monotonic() > deadline:
+                raise DebeziumFailed("it did not begin to stream")
+            sleep(0.05)
+
     def wait_for_marker(self) -> None:
         """Wait until a logical message with the prefix compare_marker was emitted."""
         self._hear("marker")
@@ -78,14 +96,6 @@ class Debezium:
         self._tell("stop")
         self._hear("stopped")
         return [json.loads(line) for line in self._out.read_text(encoding="utf-8").split("\n")[:-1]]
-
-    def failed(self) -> str | None:
-        """Why the connector ended by itself, if it said so."""
-        try:
-            line = self._said.get_nowait()
-        except Empty:
-            return None
-        return line if line.startswith("failed") else None
 
     def _tell(self, line: str) -> None:
         assert self._java.stdin is not None

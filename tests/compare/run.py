@@ -113,7 +113,7 @@ def _events(
         bridge = Bridge(_settings(one, given, server, broker))
         debezium.start({**given, "slot.name": SLOTS[0], "publication.name": SLOTS[0]})
         try:
-            _wait_for_streaming(session, SLOTS[0], debezium)
+            debezium.wait_for_streaming(session, SLOTS[0])
             bridge.start()
             try:
                 for table in one.tables:
@@ -174,20 +174,6 @@ def _run(session: psycopg.Connection[Any], statements: list[str], result: Result
             session.execute(statement.encode())
         except psycopg.Error:  # a key that is there already, a value that is out of range once it is rounded
             result.failed_statements += 1
-
-
-def _wait_for_streaming(session: psycopg.Connection[Any], slot: str, debezium: Debezium) -> None:
-    query = (
-        "SELECT 1 FROM pg_replication_slots s JOIN pg_stat_replication r ON r.pid = s.active_pid "
-        "WHERE s.slot_name = %s AND r.state = 'streaming'"
-    )
-    deadline = monotonic() + SECONDS
-    while session.execute(query, [slot]).fetchone() is None:
-        if why := debezium.failed():
-            raise DebeziumFailed(why)
-        if monotonic() > deadline:
-            raise DebeziumFailed("it did not begin to stream")
-        sleep(0.05)
 
 
 def _theirs(records: list[dict[str, Any]], schemas: bool) -> dict[str, list[tuple[Form, Form]]]:
