@@ -8,12 +8,14 @@ from dataclasses import dataclass, fields
 from random import Random
 from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from pydantic import SecretStr
+
 from cdc.errors import ConfigError, Refused
 from cdc.formats.handling import Handling, Style
-from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table
+from cdc.formats.postgres.plan import Facts, SourceInfo, TablePlan, plan_table
 from cdc.formats.postgres.relation import RelationColumn
 from cdc.formats.postgres.types import Form, Transcoder, TypeInfo
-from cdc.table_settings import Constant
+from cdc.table_settings import Asterisks, Constant, Hashed, Mask
 from connectors.postgres_wal.settings import TableOptions
 from tests.unit.row_messages import BUILT_IN, TYPES, UNCHANGED, copy_line, delete, insert, relation, update
 
@@ -118,6 +120,17 @@ CATALOGUE: Final[dict[int, TypeInfo]] = TYPES | {
 
 _OIDS: Final = [*CATALOGUE, _UNKNOWN]
 
+_MASKS: Final[tuple[Mask, ...]] = (
+    "hmac",
+    Constant(constant='"masked"'),
+    Asterisks(asterisks=3),
+    Hashed(hash="SHA-256", salt=SecretStr("salt")),
+    Hashed(hash="MD5", salt=SecretStr("salt"), version=1),
+)
+
+_DEFAULTS: Final = ("7", "'a''b'::text", "now()", "'2024-01-01'::date", "NULL::numeric", "true", "'{1,2}'::int[]", "")
+"""Expressions of columns' defaults, as the catalogue has them."""
+
 _DIGITS: Final = (-1, 0, 1, 3, 4, 6)
 _MODIFIERS: Final[dict[str, tuple[int, ...]]] = {
     "numeric": (-1, 4 + (5 << 16), 4 + (38 << 16) + 10, 4 + (5 << 16) + 0x7FE, 4 + (1000 << 16) + 1000),
@@ -178,7 +191,7 @@ def _plan(random: Random) -> TablePlan:
     identity = random.choice("ddfn") if key else random.choice("fn")
     others = [name for name in names if name not in key]
     options = TableOptions(
-        mask={name: random.choice(("hmac", Constant(constant='"masked"'))) for name in others if random.random() < 0.1},
+        mask={name: random.choice(_MASKS) for name in others if random.random() < 0.1},
         truncate={name: random.choice((0, 1, 7)) for name in others if random.random() < 0.1},
     )
     marked = [
@@ -195,7 +208,10 @@ def _plan(random: Random) -> TablePlan:
         handling=_settings(random, Handling),
         mask_key=b"key",
         style=_settings(random, Style),
-        not_null=[name for name in names if name in key or random.random() < 0.2],
+        facts=Facts(
+            not_null=[name for name in names if name in key or random.random() < 0.2],
+            defaults={name: random.choice(_DEFAULTS) for name in names if random.random() < 0.2},
+        ),
     )
 
 
@@ -218,6 +234,8 @@ def _settings(random: Random, made: type[Made]) -> Made:
             chosen[field.name] = random.random() < 0.5
         elif hint is int:
             chosen[field.name] = random.randint(0, 4)
+        elif hint == frozenset[str]:
+            chosen[field.name] = frozenset(random.sample("cudt", random.choice((0, 0, 1, 2))))
         elif hint == str | None:
             chosen[field.name] = random.choice((None, "__unknown"))
     return made(**chosen)
