@@ -17,7 +17,7 @@ from cdc.formats.postgres.relation import RelationColumn
 from cdc.formats.postgres.types import Form, Transcoder, TypeInfo
 from cdc.table_settings import Asterisks, Constant, Hashed, Mask
 from connectors.postgres_wal.settings import TableOptions
-from tests.unit.row_messages import BUILT_IN, TYPES, UNCHANGED, copy_line, delete, insert, relation, update
+from tests.unit.row_messages import BUILT_IN, OIDS, TYPES, UNCHANGED, copy_line, delete, insert, relation, update
 
 Made = TypeVar("Made", Handling, Style)
 
@@ -118,7 +118,7 @@ CATALOGUE: Final[dict[int, TypeInfo]] = TYPES | {
     for oid in (0, 100_000)
 }
 
-_OIDS: Final = [*CATALOGUE, _UNKNOWN]
+_OIDS: Final = [*CATALOGUE, *[OIDS["numeric"]] * 5, _UNKNOWN]  # numerics have most forms
 
 _MASKS: Final[tuple[Mask, ...]] = (
     "hmac",
