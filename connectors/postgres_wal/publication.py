@@ -13,7 +13,8 @@ from cdc.errors import Gap, SourceError, SourceUnavailable
 from .catalog import Publication, Session, Table, find_publication
 from .settings import PostgresWalSettings
 
-OPERATIONS = ("insert", "update", "delete", "truncate")
+OPERATIONS = {"c": "insert", "u": "update", "d": "delete", "t": "truncate"}
+"""What may be published, by Debezium's letters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,25 @@ class Wanted:
         create: whether it is made where it is missing, and changed where it is not so.
         all_tables: whether it is made for all tables; one that is there may have some only.
         via_root: whether changes of partitions are those of the table that is partitioned.
+        operations: what it publishes; more is left out by the encoder, but its transactions are seen.
     """
 
     name: str
     create: bool = True
     all_tables: bool = False
     via_root: bool = True
+    operations: tuple[str, ...] = tuple(OPERATIONS.values())
 
     @classmethod
     def by(cls, section: PostgresWalSettings, name: str) -> Wanted:
         """As a connector's section says; `name` is the publication's."""
-        return cls(name, section.create, section.publication_tables == "all", section.publish_via_root)
+        return cls(
+            name,
+            section.create,
+            section.publication_tables == "all",
+            section.publish_via_root,
+            tuple(operation for letter, operation in OPERATIONS.items() if letter not in section.skipped_operations),
+        )
 
     @property
     def identifier(self) -> str:
@@ -44,7 +53,8 @@ class Wanted:
     def statement(self, tables: Sequence[Table]) -> str:
         """What makes it; for us, or to show to the tables' owner."""
         listed = "ALL TABLES" if self.all_tables else f"TABLE {_listed(tables)}"
-        return f"CREATE PUBLICATION {self.identifier} FOR {listed} WITH ({self._via_root})"
+        form = self._via_root if len(self.operations) == len(OPERATIONS) else self._form
+        return f"CREATE PUBLICATION {self.identifier} FOR {listed} WITH ({form})"
 
     def addition(self, tables: Sequence[Table]) -> str:
         """What adds tables to it."""
@@ -52,16 +62,21 @@ class Wanted:
 
     def correction(self) -> str:
         """What gives it its form."""
-        return f"ALTER PUBLICATION {self.identifier} SET (publish = '{', '.join(OPERATIONS)}', {self._via_root})"
+        return f"ALTER PUBLICATION {self.identifier} SET ({self._form})"
 
     def wrong_form(self, found: Publication) -> str | None:
         """What is not as it should be."""
-        unpublished = set(OPERATIONS) - found.operations
+        unpublished = set(self.operations) - found.operations
         if unpublished:
             return f"does not publish {', '.join(sorted(unpublished))}"
         if found.via_root == self.via_root:
             return None
         return "does not publish through partition roots" if self.via_root else "does not publish partitions themselves"
+
+    @property
+    def _form(self) -> str:
+        # As Debezium's `buildPublishOptionValue`: of transactions that have only the rest nothing is sent then.
+        return f"publish = '{', '.join(self.operations)}', {self._via_root}"
 
     @property
     def _via_root(self) -> str:
