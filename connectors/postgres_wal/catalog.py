@@ -37,7 +37,8 @@ class Table:
         oid, schema, name: as in the catalog.
         identity: replica identity: d, n, f or i.
         primary_key: column names in the key's order; empty without one.
-        columns: the published ones (not generated), in the table's order.
+        columns: the published ones (generated ones only if they were asked for), in the table's order.
+        generated: those of them that are.
         estimated_rows: the planner's estimate, -1 if never analyzed.
         options: the settings of the entry under `tables:` that matched.
     """
@@ -50,6 +51,7 @@ class Table:
     columns: tuple[RelationColumn, ...]
     estimated_rows: int
     options: TableOptions
+    generated: frozenset[str] = frozenset()
 
     @property
     def full_name(self) -> str:
@@ -100,13 +102,13 @@ ORDER BY n.nspname, c.relname
 """
 
 COLUMNS_QUERY = """
-SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, NOT a.attnotnull,
+SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, NOT a.attnotnull, a.attgenerated <> '',
        (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum),
        a.attnum = ANY (coalesce((SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1]
                         FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indrelid = a.attrelid
                           AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END), '{}'))
 FROM pg_attribute a
-WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
 ORDER BY a.attrelid, a.attnum
 """
 
@@ -150,12 +152,18 @@ def check_readable(connection: Session, tables: Sequence[Table], subject: str) -
 
 
 def captured_tables(
-    connection: Session, wanted: Mapping[str, TableOptions], subject: str, partitions: Partitions = "roots"
+    connection: Session,
+    wanted: Mapping[str, TableOptions],
+    subject: str,
+    partitions: Partitions = "roots",
+    *,
+    generated: bool = False,
 ) -> list[Table]:
     """The tables that the names and patterns of `tables:` match, by name.
 
     Args:
         partitions: whether they are captured through their root (`publish_via_partition_root`), or themselves.
+        generated: whether generated columns are among theirs; pgoutput does not send them.
     """
     with reading(subject):
         found = []
@@ -181,8 +189,10 @@ def captured_tables(
                 primary_key=tuple(keys.get(oid, ())),
                 columns=tuple(
                     RelationColumn(name=column, type_oid=type_oid, type_modifier=modifier, in_key=in_key or keyed)
-                    for column, type_oid, modifier, _, _, _, keyed in described
+                    for column, type_oid, modifier, _, _, is_generated, _, keyed in described
+                    if generated or not is_generated
                 ),
+                generated=frozenset(row[0] for row in described if generated and row[5]),
                 estimated_rows=rows,
                 options=options,
             )
@@ -215,7 +225,7 @@ def describe_columns(connection: Session, oid: int, subject: str) -> Facts:
     return Facts(
         not_null=frozenset(row[1] for row in rows if not row[5]),
         attnums={row[1]: row[4] for row in rows},
-        defaults={row[1]: row[6] for row in rows if row[6] is not None},
+        defaults={row[1]: row[7] for row in rows if row[7] is not None and not row[6]},
     )
 
 

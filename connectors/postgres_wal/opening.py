@@ -99,7 +99,10 @@ class Opening:
 
         def describe(session: catalog.Session) -> list[SnapshotTable]:
             # Once more, as the snapshot sees them: making the slot may have taken hours.
-            found = catalog.captured_tables(session, self.section.tables, subject, self.section.partitions)
+            # Debezium's snapshot has generated columns, its stream has not.
+            found = catalog.captured_tables(
+                session, self.section.tables, subject, self.section.partitions, generated=self.section.quirks
+            )
             tables = [table for table in in_order(self.section.tables, found) if table.full_name in wanted]
             planner = Planner(self.settings, self.name, self.section, session, subject)
             return [

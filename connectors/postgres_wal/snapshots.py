@@ -333,7 +333,7 @@ class Snapshots:
         streamed = self._transactions.described.get(table.full_name)
         if streamed is None or streamed[0] < lsn:
             return True
-        return streamed[1] == table.planned.schema("").to_bytes()
+        return streamed[1] == table.planned.streamed_schema
 
     def _go_on(self) -> None:
         """Behind the held tables come the others, behind them the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from cdc import __version__, names
@@ -45,6 +45,7 @@ class PlannedTable:
         touched: gets the keys of what is published, while its rows are read beside the stream.
         waits: whether nothing of it is published, as a snapshot that comes holds it all.
         chain: its transforms; None without.
+        generated: generated columns, which only a snapshot has.
     """
 
     plan: TablePlan
@@ -59,6 +60,7 @@ class PlannedTable:
     touched: set[bytes | None] | None = None
     waits: bool = False
     chain: Chain | None = None
+    generated: frozenset[str] = frozenset()
 
     @property
     def full_name(self) -> str:
@@ -78,6 +80,13 @@ class PlannedTable:
         """The description for the schemas topic, valid from `position` (a `cdc.pos`) on; as events show the table."""
         schema = self.plan.schema(position)
         return schema if self.chain is None else self.chain.describe(schema)
+
+    @property
+    def streamed_schema(self) -> bytes:
+        """The description, without a position, as the stream's rows have it: without generated columns."""
+        schema = self.schema("")
+        columns = tuple(column for column in schema.columns if column.name not in self.generated)
+        return replace(schema, columns=columns).to_bytes()
 
 
 @dataclass(slots=True)
@@ -172,6 +181,7 @@ class Planner:
                 problems += error.problems
             else:
                 if one is not None:
+                    one.generated = table.generated
                     planned.append(one)
         if problems:
             raise ConfigError(problems)
