@@ -36,7 +36,11 @@ _NO_LINEAGE = "there is no OpenLineage here"
 _SIZES = "`batch` bounds what is in memory, and needs no tuning for latency"
 
 LACKING = (
-    Absent("transforms", "transformations are not applied: consumers get whole envelopes", ""),
+    Absent(
+        "transforms",
+        "Kafka Connect's are not applied; `transforms` and `outbox` of a table are ours: docs/transforms.md",
+        "",
+    ),
     Absent("predicates", "there are no transformations that they would choose for", ""),
     Absent("converters", "columns are written as their types are; there are no converters of one's own", ""),
     Absent(

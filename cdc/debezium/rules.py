@@ -13,6 +13,7 @@ from typing import Any
 
 from cdc.debezium.draft import Draft, Variable
 from cdc.debezium.values import BadValue, boolean, expressions, listed, pattern, whole, word
+from cdc.formats.masks import ALGORITHMS
 
 Take = Callable[..., None]
 """Fills a draft with a property's value; what the property's name holds comes behind it. Raises BadValue."""
@@ -187,6 +188,8 @@ def _mask(draft: Draft, value: str, length: str) -> None:
 
 
 def _hash(draft: Draft, value: str, version: str | None, algorithm: str, salt: str) -> None:
+    if algorithm.upper() not in ALGORITHMS:
+        raise BadValue(f"the algorithm must be one of {', '.join(ALGORITHMS)}")
     for one in expressions(value):
         draft.columns("mask")[pattern(one)] = {"hash": algorithm, "salt": salt, "version": 2 if version else 1}
 

@@ -28,7 +28,6 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
-@pytest.mark.xfail(reason="events are not Debezium's yet", strict=False)
 @pytest.mark.hot
 @pytest.mark.parametrize("schemas", [False, True], ids=["plain", "schemas"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

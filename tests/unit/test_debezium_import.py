@@ -210,7 +210,7 @@ def test_text_that_looks_like_a_variable_stays_text() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("transforms", "unwrap", "transformations"),
+        ("transforms", "unwrap", "not applied"),
         ("converters", "isbn", "converters"),
         ("signal.data.collection", "public.signals", "cdc snapshot"),
         ("slot.failover", "true", "FAILOVER"),
@@ -244,6 +244,11 @@ def test_a_json_converter_has_schemas_unless_told_otherwise() -> None:
     enabled = translate("x", {"value.converter.schemas.enable": "false", **given})
     (section,) = enabled.document["connectors"].values()
     assert section["format"] == "debezium-json"
+
+
+def test_a_hash_that_is_not_known_is_wrong() -> None:
+    name = "column.mask.hash.v2.ROT13.with.salt.x"
+    assert [told.name for told in taken(**{name: "public.a.name"}).wrong] == [name]
 
 
 @pytest.mark.parametrize("name", ["topic.prefix", "database.hostname", "database.user", "database.dbname"])
