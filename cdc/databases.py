@@ -20,7 +20,6 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import SecretStr
 
 from cdc import drivers
-from cdc.connections import WatchedConnection
 from cdc.errors import ConfigError, Problem, SecretUnavailable
 from cdc.settings import DatabaseSettings, Wrong, dotted
 
@@ -83,7 +82,7 @@ def engine(database: DatabaseSettings, application_name: str) -> sa.Engine:
     """What makes connections by SQLAlchemy, a new one each time. Times are in UTC, where the database has sessions.
 
     Args:
-        database: the section under `databases:`.
+        database: the section under `databases:`; not PostgreSQL, which goes by `conninfo`.
         application_name: what the server shows of the session, where it shows something.
 
     Raises:
@@ -91,10 +90,6 @@ def engine(database: DatabaseSettings, application_name: str) -> sa.Engine:
             SecretUnavailable.
     """
     _refuse(wrongs_of(database))
-    if kind(database) == "postgresql":
-        return drivers.postgres_engine(
-            lambda: WatchedConnection.connect(conninfo(database, application_name=application_name))
-        )
     return drivers.engine(
         database.url.get_secret_value(), database.parameters, lambda: _password(database), application_name
     )

@@ -17,8 +17,8 @@ from cdc.errors import CdcError, ConfigError, Problem
 from cdc.schemas import Column
 from cdc.settings import DatabaseSettings, KafkaSettings, Settings
 from connectors.sql_poll.generic import Described, GenericRows, reading
+from connectors.sql_poll.generic_source import GenericSource
 from connectors.sql_poll.pages import KeyPages
-from connectors.sql_poll.reflect import reflect
 from connectors.sql_poll.rows import Polled
 from connectors.sql_poll.settings import SqlPollSettings
 from sinks.postgres.forms import converter
@@ -57,6 +57,8 @@ class Source:
     ) -> list[tuple[Polled, tuple[Described, ...], GenericRows]]:
         options: dict[str, Any] = {"database": "x", "tables": tables, "decimal": decimal, "mask_key": KEY.decode()}
         section = SqlPollSettings.model_validate(options)
+        databases = {"x": DatabaseSettings.model_validate({"url": self.url})}
+        source = GenericSource(SETTINGS.model_copy(update={"databases": databases}), "poll", section)
         problems: list[Problem] = []
 
         def refuse(_: str, error: CdcError) -> None:
@@ -64,14 +66,11 @@ class Source:
                 raise error
             problems.extend(error.problems)
 
-        with self.connect() as connection:
-            found = [
-                (polled, described, GenericRows(polled, described, self.kind, decimal=decimal, mask_key=KEY))
-                for polled, described in reflect(connection, SETTINGS, "poll", section, refuse)
-            ]
+        with source.connect() as connection:
+            found = source.find(connection, refuse)
         if problems:
             raise ConfigError(problems)
-        return found
+        return [(one.polled, one.form, one.rows) for one in found]  # type: ignore[misc]
 
     def rows(self, table: str, decimal: str = "string", **options: Any) -> list[dict[str, Any]]:
         ((polled, _, rows),) = self.found({f"{self.schema}.{table}": options}, decimal)

@@ -38,6 +38,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="cdc-clock-"))
+        self._folder.chmod(0o755)  # a server may run as another user
         sweeper.folder(self._folder)
         self._offset = self._folder / "offset"
         self._library = self._folder / "clock.so"

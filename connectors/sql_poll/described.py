@@ -14,11 +14,18 @@ from .duckdb_types import type_of
 from .generic import Described
 
 
-def describe_table(connection: sa.Connection, schema: str, table: str) -> tuple[tuple[Described, ...], tuple[str, ...]]:
-    """Columns of a table or view, and those of its primary key.
+def describe(
+    connection: sa.Connection, schema: str, table: str, query: str | None
+) -> tuple[tuple[Described, ...], tuple[str, ...]]:
+    """Columns of a table or view, or of a query in its place, and those of the primary key.
 
     Raises: sqlalchemy.exc.NoSuchTableError, sqlalchemy.exc.DBAPIError.
     """
+    return describe_table(connection, schema, table) if query is None else (_described_query(connection, query), ())
+
+
+def describe_table(connection: sa.Connection, schema: str, table: str) -> tuple[tuple[Described, ...], tuple[str, ...]]:
+    """Columns of a table or view, and those of its primary key; see `describe`."""
     if connection.dialect.name == "duckdb":
         quote = connection.dialect.identifier_preparer.quote_identifier
         try:
@@ -56,8 +63,7 @@ def _columns(inspector: sa.Inspector, schema: str, table: str) -> Sequence[Any]:
         return inspector.get_columns(table, schema)
 
 
-def describe_query(connection: sa.Connection, query: str) -> tuple[Described, ...]:
-    """Columns of a query. Raises: sqlalchemy.exc.DBAPIError."""
+def _described_query(connection: sa.Connection, query: str) -> tuple[Described, ...]:
     escaped = query.replace("%", "%%") if connection.dialect.paramstyle in ("format", "pyformat") else query
     if connection.dialect.name == "duckdb":
         return _described_by_duckdb(connection, query)

@@ -7,21 +7,23 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import PurePath
+from typing import Any
 
 import sqlalchemy as sa
 
 from cdc import __version__
 from cdc.databases import engine, masked
-from cdc.errors import CdcError, ConfigError, SourceError
+from cdc.errors import SourceError
 from cdc.formats.debezium_json import SourceInfo
 from cdc.plugins import Finding
 from cdc.settings import Settings
 
 from .clock import DeclaredClock
-from .described import describe_query, describe_table
+from .described import describe, describe_table
+from .entries import Entries, Refuse, There, column_of
 from .generic import Described, GenericRows, reading
 from .modes import Full, Incrementing, mode_of
-from .reflect import reflect
+from .reflect import column, tables
 from .rows import Polled
 from .settings import PolledTable, SqlPollSettings
 from .source import DeleteLog, Found, Identity
@@ -78,18 +80,17 @@ class GenericSource:
             connection.rollback()
             yield connection
 
-    def find(self, connection: sa.Connection, refuse: Callable[[str, CdcError], None]) -> Sequence[Found]:
-        found = []
+    def find(self, connection: sa.Connection, refuse: Refuse) -> Sequence[Found]:
         with connection.begin(), reading(self._subject):
-            for polled, described in reflect(connection, self._settings, self._name, self._section, refuse):
-                try:
-                    with reading(polled.name):
-                        found.append(self._found(connection, polled, described))
-                except (SourceError, ConfigError) as error:
-                    if error.retriable:
-                        raise
-                    refuse(polled.name, error)
-        return found
+            entries = Entries(self._settings, self._name, self._section)
+
+            def make(entry: str, one: There) -> Found:
+                query = entries.options(entry).query
+                described, primary = describe(connection, one.schema, one.table, query)
+                columns = [column(one, self._kind) for one in described]
+                return self._found(connection, entries.polled(entry, one, columns, primary), described)
+
+            return entries.each(tables(connection, self._section.tables), make, reading, refuse)
 
     def reading(self, subject: str) -> AbstractContextManager[None]:
         return reading(subject)
@@ -100,9 +101,7 @@ class GenericSource:
     def still(self, connection: sa.Connection, found: Found) -> bool:
         polled = found.polled
         with reading(polled.name):
-            if polled.options.query is not None:
-                return describe_query(connection, polled.options.query) == found.form
-            return describe_table(connection, polled.schema, polled.table)[0] == found.form
+            return describe(connection, polled.schema, polled.table, polled.options.query)[0] == found.form
 
     def now_us(self, connection: sa.Connection) -> int:
         # Its sessions are in UTC; a file's clock is ours.
@@ -134,11 +133,12 @@ class GenericSource:
 
     def _found(self, connection: sa.Connection, polled: Polled, described: tuple[Described, ...]) -> Found:
         page = self._section.page
-        if polled.options.mode == "updated_at" and polled.options.column is not None:
-            kind = next(one for one in described if one.name == polled.options.column)
-            if not isinstance(kind.type, sa.DateTime):
+        if (name := polled.options.column) is not None:
+            column_of(polled, name, self._subject)
+            [kind] = (one for one in described if one.name == name)
+            if polled.options.mode == "updated_at" and not isinstance(kind.type, sa.DateTime):
                 raise SourceError(
-                    f"{self._subject}: table {polled.name}: column {kind.name} ({kind.sql}) is no time",
+                    f"{self._subject}: table {polled.name}: column {name} ({kind.sql}) is no time",
                     hint="mode updated_at goes by such a column",
                 )
         mode = mode_of(
@@ -155,6 +155,16 @@ class GenericSource:
         secret = self._section.mask_key
         key = secret.get_secret_value().encode() if secret is not None else None
         return GenericRows(polled, described, self._kind, decimal=self._section.decimal, mask_key=key)
+
+    def _written(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+        """A text, to be compared by its characters."""
+        match self._kind:
+            case "oracle":
+                return text  # it does
+            case "mssql":
+                return text.collate("Latin1_General_BIN2")
+            case _:
+                return sa.func.hex(sa.cast(text, sa.CHAR))
 
     def _log(self, connection: sa.Connection, polled: Polled, described: Sequence[Described]) -> DeleteLog | None:
         """The log of a table's deletes: the keys that it has, and the table has not."""
@@ -178,7 +188,11 @@ class GenericSource:
         columns = [sa.column(name, polled.source.c[name].type) for name in polled.key]
         columns.append(sa.column(LOG_NUMBER, SourceType(number.sql)))
         log = sa.table(table, *columns, schema=schema).alias("_cdc_log")
-        same = [polled.source.c[name] == log.c[name] for name in polled.key]
+        pairs = [(polled.source.c[one.name], log.c[one.name], one) for one in described if one.name in polled.key]
+        same = [here == there for here, there, _ in pairs]
+        # Equal, and written alike: where case does not matter, 'a' and 'A' are still two keys to readers.
+        text = [(here, there) for here, there, one in pairs if isinstance(one.type, sa.String)]
+        same += [self._written(here) == self._written(there) for here, there in text]
         absent = sa.select(log).where(~sa.exists().select_from(polled.source).where(*same)).subquery("gone")
         asked = PolledTable(mode="incrementing", column=LOG_NUMBER, look_back=options.look_back, mask=options.mask)
         gone = replace(polled, source=absent, columns=polled.key, options=asked)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from . import heaps
 from .clock import Clock
 from .marks import Watermark
 from .pages import BlockPages, Column, Condition, KeyPages, Pages, bound
@@ -74,12 +75,6 @@ _SNAPSHOT = sa.text(
     "FROM pg_current_snapshot() AS s"
 )
 
-_BLOCKS = sa.text("""
-WITH RECURSIVE heap (oid) AS (
-    SELECT CAST(:name AS regclass)::oid UNION SELECT i.inhrelid FROM heap JOIN pg_inherits i ON i.inhparent = heap.oid
-) SELECT coalesce(max(pg_relation_size(oid)), 0) / current_setting('block_size')::bigint FROM heap
-""")
-
 _XMIN = (
     # The 32 bits of a row's xmin, with the higher ones that make it the newest below the next transaction's.
     "(SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint) - "
@@ -119,11 +114,11 @@ class SnapshotXmin:
             if before is not None and xmax == before["xmin"]:
                 return None  # no transaction has begun since, and none was open then
             # Behind the snapshot: what is finished below it is in these blocks.
-            blocks = int(connection.execute(_BLOCKS, {"name": self.regclass}).scalar_one())
+            _, largest, block = heaps.sizes(connection, self.regclass)
         where: list[Condition] = []
         if before is not None:
             where.append(sa.literal_column(f"{_XMIN} >= {int(before['xmin'])}", sa.Boolean()))
-        return Pass(watermark, BlockPages(blocks, self.blocks, where), False)
+        return Pass(watermark, BlockPages(largest // block, self.blocks, where), False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,6 @@ from .known import Known
 from .marks import Mark, Marks
 from .modes import Pass
 from .pages import BlockPages, Pages
-from .rows import Rows
 from .settings import SqlPollSettings
 from .source import Found, Identity, Source
 
@@ -47,12 +46,14 @@ class Told:
         read, published: rows in the last pass that ended.
         seconds: that it took.
         ended: when, seconds since the Unix epoch; None: no pass has ended.
+        unmet: whether another process began it, so that what is gone is found by the next one only.
     """
 
     read: int = 0
     published: int = 0
     seconds: float = 0.0
     ended: float | None = None
+    unmet: bool = False
 
 
 @dataclass(slots=True)
@@ -80,6 +81,8 @@ class TablePoll:
     _announced: bool = False
     _stored_at: float = 0.0
     _met: int | None = None
+    _read_us: int = 0
+    _read_ns: int = 0
 
     @property
     def name(self) -> str:
@@ -111,20 +114,16 @@ class TablePoll:
                 yield self._batch([], changed=True)
             return
         met, resumed = self._meets(mark)
-        by_block = isinstance(opened.pages, BlockPages)
         read = published = 0
         while True:
-            page, started = (
-                _Page(self.known, met, self._events(connection, mark), self.section.page.bytes),
-                time.monotonic(),
-            )
-            for records in page.records(connection, self.found.rows, opened.pages, self.found.polled.source, mark):
+            page, started = _Page(self, met, opened.pages, mark), time.monotonic()
+            for records in page.records(connection):
                 published += len(records)
                 yield self._batch(records)
             read += page.count
             published += len(page.left)
             mark.place = opened.pages.end(mark.place, page.count, page.last)
-            if by_block and self._identity(connection) != mark.identity:
+            if page.identity != mark.identity:
                 # Rewritten: rows have moved to blocks that were read before. It begins anew, under the old watermark.
                 mark.to_come = mark.place = None
                 yield self._batch(page.left, changed=True)
@@ -134,15 +133,14 @@ class TablePoll:
             yield self._batch(page.left, changed=True)
             if not self.rest(page.count, time.monotonic() - started):
                 return
-        yield from self._finish(connection, mark, page.left, met, resumed=resumed)
-        self.told = Told(read, published, time.monotonic() - began, time.time())
+        unmet = resumed and mark.whole and self.deletes_by_comparing
+        yield from self._finish(mark, page.left, met, resumed=resumed)
+        self.told = Told(read, published, time.monotonic() - began, time.time(), unmet)
 
-    def _finish(
-        self, connection: sa.Connection, mark: Mark, left: list[Record], met: int, *, resumed: bool
-    ) -> Iterator[Batch]:
+    def _finish(self, mark: Mark, left: list[Record], met: int, *, resumed: bool) -> Iterator[Batch]:
         """All pages are read: what readers have beside them is gone."""
-        if mark.whole and not resumed and self._deletes_by_comparing():
-            events, behind = self._events(connection, mark), b""
+        if mark.whole and not resumed and self.deletes_by_comparing:
+            events, behind = self.events(mark), b""
             while keys := self.known.unmet(met, behind, GONE_AT_ONCE):
                 yield self._batch(left)
                 behind, left = keys[-1], events.gone(self.known.gone(keys))
@@ -162,17 +160,14 @@ class TablePoll:
         resumes = mark.to_come is not None and mark.place is not None
         whole = mark.whole if resumes else self._compares(mark)
         opened = mode.open(connection, mark.watermark, whole=whole)
-        identity = self._identity(connection)
+        identity = self._looked(connection)
         if mark.identity is not None and identity != mark.identity:
             if {oid for oid, _ in identity} != {oid for oid, _ in mark.identity}:
                 # Another table, or more of it: no watermark says anything of its rows.
                 opened, resumes = mode.open(connection, None, whole=True), False
+                identity = self._looked(connection)
             elif opened is not None and isinstance(opened.pages, BlockPages):
                 resumes = False
-        # Behind the watermark: what a column that came since holds is not below it.
-        with connection.begin():
-            if not self.source.still(connection, self.found):
-                raise Altered
         if opened is None:
             mark.to_come = mark.place = None
             return None
@@ -189,8 +184,16 @@ class TablePoll:
         self._met = self._met or self.marks.polls
         return self._met, resumed
 
-    def _identity(self, connection: sa.Connection) -> Identity:
+    def _looked(self, connection: sa.Connection) -> Identity:
+        """What the table is, and when that was. Behind the watermark: what a column that came since holds is not below
+        it.
+
+        Raises: Altered.
+        """
         with connection.begin():
+            if not self.source.still(connection, self.found):
+                raise Altered
+            self._read_us, self._read_ns = self.source.now_us(connection), time.time_ns()
             return self.source.identity(connection, self.found)
 
     def _compares(self, mark: Mark) -> bool:
@@ -200,18 +203,17 @@ class TablePoll:
         options = self.found.polled.options
         return options.deletes == "compare" and time.time() - mark.compared_at >= options.compare_every
 
-    def _deletes_by_comparing(self) -> bool:
+    @property
+    def deletes_by_comparing(self) -> bool:
+        """Whether a pass over all rows finds what is gone."""
         options = self.found.polled.options
         return options.mode == "full" or options.deletes == "compare" or self.marks.heals(self.name)
 
-    def _events(self, connection: sa.Connection, mark: Mark) -> Events:
+    def events(self, mark: Mark) -> Events:
         """Of the next page."""
-        position = self.marks.step()
-        with connection.begin():
-            now_us = self.source.now_us(connection)
-        schema = self.found.rows.describe(position)
-        first = mark.watermark is None
-        return Events(self.found.polled, self.source.info, schema, position, now_us, time.time_ns(), first=first)
+        position, polled = self.marks.step(), self.found.polled
+        schema, first = self.found.rows.describe(position), mark.watermark is None
+        return Events(polled, self.source.info, schema, position, self._read_us, self._read_ns, first=first)
 
     def _deletes(self, connection: sa.Connection) -> Iterator[Batch]:
         """What the log of deletes has, and the table has not."""
@@ -224,7 +226,7 @@ class TablePoll:
         self.marks.begin()
         mark.to_come, mark.place, mark.private = opened.watermark, None, True
         while True:
-            events = self._events(connection, self.marks.of(self.name))
+            events = self.events(self.marks.of(self.name))
             rest = opened.pages.select(log.polled.source, mark.place)
             keys: list[bytes] = []
             last: Sequence[Any] = ()
@@ -266,33 +268,39 @@ class TablePoll:
 class _Page:
     """What is read in one transaction.
 
-    `count` rows were read, `last` is where it ends, `left` the records that were not yielded.
+    `count` rows were read, `last` is where it ends, `left` the records that were not yielded, `identity` what the table
+    was by then, if it is read by block.
     """
 
-    def __init__(self, known: Known, met: int, events: Events, size: int) -> None:
-        self._known, self._met, self._events, self._size = known, met, events, size
+    def __init__(self, poll: TablePoll, met: int, pages: Pages, mark: Mark) -> None:
+        self._poll, self._met, self._pages, self._mark = poll, met, pages, mark
+        self._events = poll.events(mark)
         self.count = 0
         self.last: Sequence[Any] = ()
         self.left: list[Record] = []
+        self.identity = mark.identity
 
-    def records(
-        self, connection: sa.Connection, rows: Rows, pages: Pages, source: sa.FromClause, mark: Mark
-    ) -> Iterator[list[Record]]:
+    def records(self, connection: sa.Connection) -> Iterator[list[Record]]:
         """Records of rows that changed, in parts of a bounded size; the last part is `left`."""
+        found, pages, most = self._poll.found, self._pages, self._poll.section.page.bytes
         some: list[tuple[bytes, bytes]] = []
         extras: Sequence[Any] = ()
         held = size = 0
         try:
             with connection.begin():
-                for key, row, extras in rows.read(connection, pages.extras, pages.select(source, mark.place)):  # noqa: B007
+                rest = pages.select(found.polled.source, self._mark.place)
+                for key, row, extras in found.rows.read(connection, pages.extras, rest):  # noqa: B007
                     some.append((key, row))
                     held += len(key) + len(row)
-                    if len(some) < ROWS_AT_ONCE and size + held < self._size:
+                    if len(some) < ROWS_AT_ONCE and size + held < most:
                         continue
                     size, held = size + self._take(some), 0
-                    if size >= self._size:
+                    if size >= most:
                         records, self.left, size = self.left, [], 0
                         yield records
+                if isinstance(pages, BlockPages):
+                    # While our lock keeps the rows from being moved.
+                    self.identity = self._poll.source.identity(connection, found)
         except CdcError:
             # What was taken for known has to be published all the same.
             self._take(some)
@@ -301,10 +309,10 @@ class _Page:
                 self.left = []
             raise
         self._take(some)
-        self.last = rows.stored(extras)
+        self.last = found.rows.stored(extras)
 
     def _take(self, some: list[tuple[bytes, bytes]]) -> int:
-        changes = self._known.changes(some, self._met)
+        changes = self._poll.known.changes(some, self._met)
         self.count += len(some)
         some.clear()
         self.left += self._events.changed(changes)

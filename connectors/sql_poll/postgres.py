@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 import psycopg
@@ -17,20 +17,18 @@ from psycopg import sql
 from sqlalchemy.dialects import postgresql
 
 from cdc import __version__
-from cdc.config.consistency import nothing_matches
-from cdc.errors import CdcError, ConfigError, ProtocolError, SourceError, SourceUnavailable
+from cdc.errors import ProtocolError, SourceError, SourceUnavailable
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder
-from cdc.formats.postgres.plan import Facts, plan_table, unknown_columns
+from cdc.formats.postgres.plan import Facts, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TYPES_QUERY, types_from_rows
-from cdc.names import event_topic
-from cdc.patterns import is_pattern, most_specific
 from cdc.schemas import TableSchema
 from cdc.settings import Settings
 
 from .copying import copied
+from .entries import There
 from .rows import Polled, Row
 from .settings import SqlPollSettings
 
@@ -215,89 +213,10 @@ def _refusal(subject: str, error: BaseException | None) -> SourceError:
     return SourceError(f"{subject}: {what} (SQLSTATE {sqlstate})")
 
 
-def reflect(
-    connection: psycopg.Connection[Any],
-    settings: Settings,
-    name: str,
-    section: SqlPollSettings,
-    refuse: Callable[[str, CdcError], None],
-) -> Iterator[tuple[Polled, Described]]:
-    """What is polled, as it is now.
-
-    Args:
-        refuse: told of each entry that matches nothing, and of each table without key or without a column that its
-            options name.
-    Raises: psycopg.Error.
-    """
+def tables(connection: psycopg.Connection[Any]) -> dict[There, tuple[str, ...]]:
+    """All tables and views → columns of the primary key. Raises: psycopg.Error."""
     rows = connection.execute(TABLES).fetchall()
-    there = [_There(schema, table, kind, tuple(key or ())) for schema, table, kind, key in rows]
-    entries = section.tables
-    named = {entry for entry, options in entries.items() if options.query is not None}
-    there = [one for one in there if one.full_name not in named]
-    names = [one.full_name for one in there]
-    for entry in entries:
-        # A more specific entry may have taken all that it matches.
-        if entry not in named and not any(most_specific([entry], table) for table in names):
-            refuse(entry, ConfigError([nothing_matches(settings, name, entry, names)]))
-    parts = [(entry, entry.partition(".")) for entry in sorted(named)]
-    wanted = [(entry, _There(schema, table, "query", ())) for entry, (schema, _, table) in parts]
-    for one in there:
-        matching = most_specific(entries, one.full_name)
-        if matching is not None and not (one.kind in "vmf" and is_pattern(matching)):
-            wanted.append((matching, one))
-    for entry, one in wanted:
-        try:
-            with reading(one.full_name), connection.transaction():
-                found = _polled(connection, settings, name, entry, one)
-        except SourceError as error:
-            if error.retriable:
-                raise
-            refuse(one.full_name, error)
-        except ConfigError as error:
-            refuse(one.full_name, error)
-        else:
-            yield found
-
-
-class _There(NamedTuple):
-    schema: str
-    table: str
-    kind: str
-    primary: tuple[str, ...]
-
-    @property
-    def full_name(self) -> str:
-        return f"{self.schema}.{self.table}"
-
-
-def _polled(
-    connection: psycopg.Connection[Any], settings: Settings, name: str, entry: str, one: _There
-) -> tuple[Polled, Described]:
-    options = settings.connectors[name].tables[entry]  # type: ignore[attr-defined]
-    path = ("connectors", name, "tables", entry)
-    key = tuple(options.message_key or one.primary)
-    if not key:
-        message = f"table {one.full_name} has no primary key: rows that are read again could not be told apart"
-        raise ConfigError([settings.problem(path, message, "add message_key: [COLUMN, …], unique and never NULL")])
-    described = describe(connection, one.schema, one.table, options.query)
-    there = [column for column, _, _ in described]
-    twice = sorted({column for column in there if there.count(column) > 1})
-    if twice:
-        message = f"query {one.full_name} has more than one column {', '.join(twice)}"
-        raise ConfigError([settings.problem(path, message, "name them apart: SELECT a.id AS a_id, …")])
-    relation = Relation(0, one.schema, one.table, "f", tuple(RelationColumn(*column, True) for column in described))
-    unknown = unknown_columns(relation, options) if entry == one.full_name else []
-    if unknown:
-        raise ConfigError([settings.problem(path, problem.message, problem.suggestion) for problem in unknown])
-    columns = [sa.column(column, PgColumn(oid)) for column, oid, _ in described]
-    if options.query is not None:
-        text = sa.text(f"{options.query}\n".replace(":", "\\:"))
-        source: sa.FromClause = text.columns(*columns).subquery(one.table)
-    else:
-        source = sa.table(one.table, *columns, schema=one.schema)
-    published = tuple(column for column in there if options.publishes(one.full_name, column, key))
-    topic = event_topic(settings.name, one.schema, one.table)
-    return Polled(one.schema, one.table, topic, source, published, key, options), described
+    return {There(schema, table, kind in "vmf"): tuple(key or ()) for schema, table, kind, key in rows}
 
 
 def describe(connection: psycopg.Connection[Any], schema: str, table: str, query: str | None) -> Described:

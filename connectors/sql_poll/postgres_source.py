@@ -14,24 +14,28 @@ from psycopg import sql
 from cdc import __version__, drivers, names
 from cdc.connections import WatchedConnection
 from cdc.databases import conninfo
-from cdc.errors import CdcError, ConfigError, Refused, SourceError
+from cdc.errors import SourceError
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.postgres.types import SESSION_SETTINGS
 from cdc.plugins import Finding
 from cdc.settings import Settings
 
+from . import heaps
 from .advice import delete_log_sql, scan_note, tx_column_sql
 from .clock import PostgresClock
+from .entries import Entries, Refuse, There, column_of
 from .lock import advisory_lock
 from .modes import Full, Incrementing, TxColumn, UpdatedAt, mode_of
-from .postgres import Described, PgColumn, PostgresRows, describe, driver, reading, reflect, regclass
+from .postgres import Described, PgColumn, PostgresRows, describe, driver, reading, regclass, tables
 from .rows import Polled
 from .settings import PolledTable, SqlPollSettings
 from .source import DeleteLog, Found, Identity
 
-_ACTIVE = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'"
-
-_LAG = "SELECT coalesce(extract(epoch FROM max(replay_lag)), 0) FROM pg_stat_replication"
+_BUSY = sa.text("""
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'),
+       (SELECT coalesce(extract(epoch FROM max(replay_lag)), 0)::float8 FROM pg_stat_replication),
+       pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), current_user::text
+""")
 
 KEY_TYPES = """
 SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
@@ -53,14 +57,6 @@ WHERE (s.seqcache > 1 OR s.seqincrement < 0 OR s.seqcycle) AND s.seqrelid IN (
     WHERE v.adrelid = to_regclass(%(table)s) AND a.attname = %(column)s
 )
 """
-
-_HEAPS = sa.text("""
-WITH RECURSIVE heap (oid) AS (
-    SELECT CAST(:name AS regclass)::oid
-    UNION SELECT i.inhrelid FROM heap JOIN pg_inherits i ON i.inhparent = heap.oid
-          JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition
-) SELECT oid::bigint, coalesce(pg_relation_filenode(oid), 0)::bigint FROM heap ORDER BY 1
-""")
 
 _TYPES: dict[str, dict[int, str]] = {
     "tx_column": {5069: "xid8"},
@@ -109,21 +105,22 @@ class PostgresSource:
         with reading(self._subject), self._engine.connect() as connection:
             yield connection.execution_options(isolation_level=isolation, postgresql_readonly=True)
 
-    def find(self, connection: sa.Connection, refuse: Callable[[str, CdcError], None]) -> Sequence[Found]:
-        found = []
-        with connection.begin(), self.reading(self._subject):
+    def find(self, connection: sa.Connection, refuse: Refuse) -> Sequence[Found]:
+        with connection.begin(), reading(self._subject):
             session = driver(connection)
             self._dbname = session.info.dbname
             standby = session.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
-            for polled, described in reflect(session, self._settings, self._name, self._section, refuse):
-                try:
-                    with self.reading(polled.name), session.transaction():
-                        found.append(self._found(session, polled, described, standby=standby))
-                except (SourceError, ConfigError, Refused) as error:
-                    if error.retriable:
-                        raise
-                    refuse(polled.name, error)
-        return found
+            entries = Entries(self._settings, self._name, self._section)
+            there = tables(session)
+
+            def make(entry: str, one: There) -> Found:
+                with session.transaction():
+                    described = describe(session, one.schema, one.table, entries.options(entry).query)
+                    columns = [sa.column(name, PgColumn(oid)) for name, oid, _ in described]
+                    polled = entries.polled(entry, one, columns, there.get(one, ()))
+                    return self._found(session, polled, described, standby=standby)
+
+            return entries.each(list(there), make, reading, refuse)
 
     def reading(self, subject: str) -> AbstractContextManager[None]:
         return reading(subject)
@@ -131,8 +128,7 @@ class PostgresSource:
     def identity(self, connection: sa.Connection, found: Found) -> Identity:
         if found.polled.options.query is not None:
             return []
-        rows = connection.execute(_HEAPS, {"name": regclass(found.polled)})
-        return [[int(oid), int(node)] for oid, node in rows]
+        return heaps.files(connection, regclass(found.polled))
 
     def advise(self, connection: sa.Connection, found: Found, what: str) -> Iterator[Finding]:
         options = found.polled.options
@@ -150,15 +146,20 @@ class PostgresSource:
 
     def busy(self, connection: sa.Connection) -> str | None:
         limits = self._section.busy
+        if limits.active_sessions is None and limits.replication_lag is None:
+            return None
         with connection.begin():
-            if limits.active_sessions is not None:
-                active = int(connection.execute(sa.text(_ACTIVE)).scalar_one())
-                if active > limits.active_sessions:
-                    return f"{active} sessions are at work, more than {limits.active_sessions}"
-            if limits.replication_lag is not None:
-                lag = float(connection.execute(sa.text(_LAG)).scalar_one())
-                if lag > limits.replication_lag:
-                    return f"a standby is {lag:.0f} s behind, more than {limits.replication_lag:g} s"
+            active, lag, allowed, user = connection.execute(_BUSY).one()
+        if not allowed:
+            # Others' sessions and standbys would look as if they did nothing.
+            raise SourceError(
+                f"{self._subject}: role {user} may not see whether the server is busy",
+                hint=f'GRANT pg_read_all_stats TO "{user}"; or remove busy',
+            )
+        if limits.active_sessions is not None and active > limits.active_sessions:
+            return f"{active} sessions are at work, more than {limits.active_sessions}"
+        if limits.replication_lag is not None and lag > limits.replication_lag:
+            return f"a standby is {lag:.0f} s behind, more than {limits.replication_lag:g} s"
         return None
 
     def _session(self) -> psycopg.Connection[Any]:
@@ -198,13 +199,8 @@ class PostgresSource:
     def _check_column(self, polled: Polled, described: Described, column: str) -> None:
         """The column that a mode goes by. Raises: SourceError."""
         options = polled.options
-        if column not in polled.source.c:
-            adds = options.mode == "tx_column" and options.query is None
-            columns = ", ".join(one.key for one in polled.source.c)
-            raise SourceError(
-                f"{self._subject}: table {polled.name} has no column {column}",
-                hint=tx_column_sql(polled, column) if adds else f"its columns: {columns}",
-            )
+        adds = options.mode == "tx_column" and options.query is None
+        column_of(polled, column, self._subject, tx_column_sql(polled, column) if adds else None)
         oid = next(oid for name, oid, _ in described if name == column)
         wanted = _TYPES.get(options.mode, {})
         if wanted and oid not in wanted:
@@ -242,13 +238,20 @@ class PostgresSource:
             )
         columns = [sa.column(name, polled.source.c[name].type) for name in polled.key]
         log = sa.table(table, *columns, sa.column("_tx", _type_of(described, "_tx")), schema=schema).alias("_cdc_log")
-        same = [polled.source.c[name] == log.c[name] for name in polled.key]
+        # Equal, and written alike: 1.0 and 1.00, or citext in other letters, are two keys to readers.
+        pairs = [(polled.source.c[name], log.c[name]) for name in polled.key]
+        same = [here == there for here, there in pairs]
+        same += [_written(here) == _written(there) for here, there in pairs]
         absent = sa.select(log).where(~sa.exists().select_from(polled.source).where(*same)).subquery("gone")
         options = PolledTable(mode="tx_column", column="_tx", mask=polled.options.mask)
         gone = replace(polled, source=absent, columns=polled.key, options=options)
         chosen = tuple(column for column in described if column[0] in polled.key)
         rows = self._rows(session, gone, chosen)
         return DeleteLog(gone, rows, TxColumn(Full(gone, self._section.page.rows, True), "_tx"))
+
+
+def _written(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    return sa.cast(column, sa.Text).collate("C")
 
 
 def _type_of(described: Described, column: str) -> sa.types.TypeEngine[Any]:

@@ -137,6 +137,8 @@ class SqlPollSettings(ConnectorSettings):
     def wrongs(self, settings: Settings, name: str) -> Iterator[Wrong]:
         database = settings.databases.get(self.database)
         elsewhere = "" if database is None else kind(database).replace("postgresql", "")
+        if elsewhere and self.busy != BusySettings():
+            yield Wrong(("busy",), f"needs PostgreSQL, and this is {elsewhere}", "remove it")
         for table, options in self.tables.items():
             wrongs = [
                 *self._table_wrongs(table, options),

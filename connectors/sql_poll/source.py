@@ -104,7 +104,7 @@ class Source(Protocol):
         ...
 
     def busy(self, connection: sa.Connection) -> str | None:
-        """Why it should not be polled now; None: it may."""
+        """Why it should not be polled now; None: it may. Raises: SourceUnavailable, SourceError: not allowed to see."""
         ...
 
     @property

@@ -19,12 +19,15 @@ import pytest
 from cdc.prove.bridge import Bridge
 from cdc.prove.observed import Event, await_key, event, messages
 from cdc.prove.waiting import Broken, eventually
-from cdc.testing.servers import KafkaServer
-from tests.databases import Database
+from cdc.testing.clock import Clock, no_clock
+from cdc.testing.servers import KafkaServer, PostgresServer
+from tests.databases import Database, fresh_database
 from tests.polling.check import LOST, Truth, Verdict, check
 from tests.polling.load import NEVER, Load
 from tests.polling.naive import Naive
 from tests.polling.tables import ALONE, ITEMS, LOG
+
+pytestmark = pytest.mark.skipif(no_clock() is not None, reason=str(no_clock()))
 
 CHANGES = int(os.environ.get("CDC_POLL_CHANGES", "20000"))
 LATE = float(os.environ.get("CDC_POLL_LATE", "5"))
@@ -55,8 +58,21 @@ Record = Callable[[str, object], None]
 
 
 @pytest.fixture
-def load(database: Database) -> Iterator[Load]:
-    with Load(database.url(), SEED, changes=CHANGES, seconds=SECONDS, late=LATE) as load:
+def clock() -> Iterator[Clock]:
+    with Clock() as clock:
+        yield clock
+
+
+@pytest.fixture
+def database(clock: Clock, prefix: str) -> Iterator[Database]:
+    """On a server that lives by `clock`."""
+    with PostgresServer(environment=clock.environment()) as server, fresh_database(server, prefix) as database:
+        yield database
+
+
+@pytest.fixture
+def load(database: Database, clock: Clock) -> Iterator[Load]:
+    with Load(database.url(), SEED, changes=CHANGES, seconds=SECONDS, late=LATE, clock=clock) as load:
         load.prepare()
         yield load
 

@@ -94,7 +94,8 @@ def check(events: Iterable[Event], truth: Truth) -> Verdict:
         lost: a row of the table has no event, or its last one is a delete.
         stale: a key's last event is not the row that the table has.
         unseen: a key that is gone never came, and was there at the begin of several passes. When those began is what
-            events say (`source.ts_ms`): who leaves passes out is asked for less, and `passes` shows it.
+            events say (`ts_ms`, as the source's clock may be set): who leaves passes out is asked for less, and
+            `passes` shows it.
         undeleted: a key that was deleted is still there for readers.
         uncommitted: a key, or a value, that was rolled back.
         deleted: a delete, where none is captured.
@@ -123,7 +124,7 @@ def check(events: Iterable[Event], truth: Truth) -> Verdict:
         (bare.add if event.op == "d" else bare.discard)(key)
         if event.value is not None:
             verdict.events += 1
-            passes.add(event.value["source"]["ts_ms"])
+            passes.add(event.value["ts_ms"])
             _one(verdict, event, key, truth, held, gone)
             position = event.position or ""
             if position < positions.get(key, ""):

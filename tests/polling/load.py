@@ -1,7 +1,8 @@
 """A seeded load that pollers fear: what commits late, what is rolled back, equal times, holes. Touches Postgres.
 
 Each transaction writes the same keys to all tables, the locks in the same order, and chooses rows that nobody has
-locked: no session ever waits for another. What is rolled back carries the text `NEVER`.
+locked: no session ever waits for another. What is rolled back carries the text `NEVER`. Meanwhile the server's clock is
+set ahead and back.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Final, Self
 import psycopg
 from psycopg.rows import dict_row
 
+from cdc.testing.clock import Clock
 from tests.polling.record import Life, Record, Written
 from tests.polling.tables import ITEMS, LOG, SCHEMA
 
@@ -31,6 +33,9 @@ SIZES: Final = (1, 1, 1, 2, 3, 5, 10, 40)
 
 CROWD: Final = 70
 """Subtransactions: more than the 64 that PostgreSQL keeps at hand for a session."""
+
+CLOCK: Final = (0.5, -1.0, -0.15, -0.4)
+"""How the clock is set, one after the other, in terms of `late`: ahead once, and back."""
 
 Row = Mapping[str, Any]
 Connection = psycopg.Connection[Any]
@@ -64,9 +69,12 @@ class Load:
         changes: it ends when so many changes are committed in each table.
         seconds: over which they are spread, at least; 0: as fast as it goes.
         late: the longest that a transaction is open, seconds.
+        clock: the server's.
     """
 
-    def __init__(self, url: str, seed: int, *, changes: int, seconds: float, late: float) -> None:
+    def __init__(
+        self, url: str, seed: int, *, changes: int, seconds: float, late: float, clock: Clock | None = None
+    ) -> None:
         self._url, self._changes, self._seconds, self._late = url, changes, seconds, late
         self._stop = threading.Event()
         self._lock = threading.Lock()
@@ -79,6 +87,8 @@ class Load:
             threading.Thread(target=self._run, args=(number, Random(f"{seed}/{number}")), daemon=True)
             for number in range(WRITERS)
         ]
+        if clock is not None:
+            self._threads.append(threading.Thread(target=self._set, args=(clock,), daemon=True))
 
     def __enter__(self) -> Self:
         return self
@@ -167,6 +177,19 @@ class Load:
         except BaseException as error:
             self._failures.append(error)
             self._stop.set()
+
+    def _set(self, clock: Clock) -> None:
+        """Set the clock now and then, in equal parts of the load."""
+        offset = 0
+        for number, move in enumerate(CLOCK, start=1):
+            while self.record.changes < self._changes * number / (len(CLOCK) + 1):
+                if self._stop.wait(0.02):
+                    return
+            # By more than what clocks may differ by in any case.
+            offset += round(move * self._late) + (2 if move > 0 else -2)
+            clock.move(offset)
+            with self._lock:
+                self.record.tally["times the clock was set " + ("ahead" if move > 0 else "back")] += 1
 
     def _ahead_of_plan(self) -> bool:
         planned = self._changes * (time.monotonic() - self._began) / self._seconds if self._seconds else self._changes

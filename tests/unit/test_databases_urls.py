@@ -138,13 +138,6 @@ def test_sqlite_is_opened_only_where_it_is(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("SELECT 1").scalar_one() == 1
 
 
-def test_an_engine_of_postgresql_goes_by_libpqs_connection_string() -> None:
-    made = engine(database("postgresql://cdc@127.0.0.1:1/d", parameters={"connect_timeout": 1}), "x")
-    assert made.dialect.name == "postgresql"
-    with pytest.raises(sa.exc.OperationalError):
-        made.connect()
-
-
 def test_a_driver_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drivers, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install cdc-bridge\[mysql\]"):

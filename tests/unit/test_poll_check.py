@@ -25,8 +25,7 @@ def row(key: int, n: int, note: str | None = "x") -> dict[str, Any]:
 
 def event(op: str, key: int, after: dict[str, Any] | None, poll: int) -> Event:
     """One of a poll, which began at that second."""
-    source = {"ts_ms": poll * 1000}
-    value = {"op": op, "before": None, "after": after, "cdc": {"pos": f"{poll:04d}"}, "source": source}
+    value = {"op": op, "before": None, "after": after, "cdc": {"pos": f"{poll:04d}"}, "ts_ms": poll * 1000}
     return Event("t", key % 3, 0, {"id": key}, value, {})
 
 
@@ -115,9 +114,7 @@ def put_in(number: int, *more: Event) -> Callable[[Events], Events]:
         pytest.param("misnamed", put_in(0, event("u", 3, row(3, 9), 1)), id="a key that is not there changes"),
         pytest.param("misnamed", put_in(2, event("d", 1, row(1, 9), 1)), id="a delete with a row"),
         pytest.param("misnamed", with_value(2, id=7), id="a key that is not its row's"),
-        pytest.param(
-            "misnamed", put_in(0, Event("t", 0, 0, None, {"op": "c", "source": {"ts_ms": 1}}, {})), id="no key"
-        ),
+        pytest.param("misnamed", put_in(0, Event("t", 0, 0, None, {"op": "c", "ts_ms": 1}, {})), id="no key"),
         pytest.param("back", put_in(2, event("u", 1, row(1, 9), 0)), id="a position before the last one"),
         pytest.param("bare", without(5), id="no tombstone behind a delete"),
         pytest.param("bare", without(8), id="a row instead of a tombstone"),
