@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
 
-from cdc.errors import ConfigError
+from cdc.errors import ConfigError, SourceError
 from cdc.prove.observed import messages
 from cdc.schemas import TableSchema
 from cdc.testing.servers import KafkaServer
+from connectors.sql_poll.check import check
+from connectors.sql_poll.settings import SqlPollSettings
 from tests.connector_line import Line, ids
 from tests.databases import Database
 
@@ -238,3 +241,69 @@ def test_a_sequence_with_a_cache_is_refused(line: Line, database: Database) -> N
     tables = [{"public.t": {"mode": "incrementing", "column": "id"}}, "public.other"]
     with line.running(tables, type="sql_poll", schedule="100ms", idle_interval="100ms") as until:
         until(lambda: "CACHE 20" in line.connector.status()["refused_tables"].get("public.t", ""))
+
+
+@pytest.mark.parametrize("server_zone", ["UTC", "Europe/Berlin", "America/New_York"])
+@pytest.mark.parametrize("zone", ["UTC", "the server's"])
+def test_a_timestamp_without_zone_is_written_in_utc_or_in_the_servers_zone(
+    line: Line, database: Database, polling: Any, server_zone: str, zone: str
+) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, at timestamp NOT NULL)")
+    database.execute(f"ALTER DATABASE {database.name} SET TimeZone = '{server_zone}'")
+    stamp = f"now() AT TIME ZONE '{'UTC' if zone == 'UTC' else server_zone}'"
+    with polling({"mode": "updated_at", "column": "at"}) as until, database.connect() as writer:
+        for id in range(1, 4):
+            writer.execute(f"INSERT INTO t VALUES ({id}, {stamp})")
+            until(lambda id=id: id in [key for _, key in ops(line)])  # type: ignore[misc]
+
+
+def test_a_key_that_is_written_in_another_way_is_another_key_to_readers(
+    line: Line, database: Database, polling: Any
+) -> None:
+    """1.0 and 1.00 are equal to PostgreSQL; each is what some event had as its key."""
+    database.execute("CREATE TABLE t (id numeric PRIMARY KEY, _tx xid8 NOT NULL DEFAULT pg_current_xact_id())")
+    database.execute("CREATE TABLE gone (id numeric NOT NULL, _tx xid8 NOT NULL DEFAULT pg_current_xact_id())")
+    database.execute("INSERT INTO t VALUES (1.0), (2.0)")
+    options = {"mode": "tx_column", "column": "_tx", "deletes": "log", "delete_log": "public.gone"}
+    with polling(options) as until:
+        until(lambda: len(ops(line)) == 2)
+        database.execute(
+            "BEGIN; DELETE FROM t; INSERT INTO gone VALUES (1.0), (2.0); INSERT INTO t VALUES (1.00), (2.0); END"
+        )
+        until(lambda: ("d", "1.0") in ops(line))
+    assert sorted(ops(line)[2:]) == [("c", "1.00"), ("d", "1.0"), ("u", "2.0")]
+
+
+BLIND = """
+DO $$ BEGIN CREATE ROLE {role} LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};
+"""
+
+
+def test_a_role_that_cannot_see_whether_the_server_is_busy_is_told_so(line: Line, database: Database) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    database.execute(BLIND.format(role="cdc_blind"))
+    line.url = database.url("cdc_blind")
+    settings = line.settings(["public.t"], type="sql_poll", busy={"active_sessions": 5})
+    findings = list(check(settings, "w", cast(SqlPollSettings, settings.connectors["w"])))
+    [error] = [finding for finding in findings if finding.level == "error"]
+    assert "may not see whether the server is busy" in error.message
+    assert error.mend == 'GRANT pg_read_all_stats TO "cdc_blind"; or remove busy'
+    with (
+        pytest.raises(SourceError, match="busy"),
+        line.running(["public.t"], type="sql_poll", schedule="100ms", busy={"active_sessions": 5}) as until,
+    ):
+        until(lambda: False)
+
+
+def test_a_busy_server_is_left_alone_until_it_is_not(line: Line, database: Database, polling: Any) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)")
+    with database.connect() as one, ThreadPoolExecutor() as thread:
+        working = thread.submit(one.execute, "SELECT pg_sleep(600)")
+        with polling({"mode": "full"}, busy={"active_sessions": 1}, state="snapshotting") as until:
+            until(lambda: "are at work" in (line.connector.status()["put_off"] or ""))
+            assert line.events("t") == []
+            one.cancel()
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                working.result()
+            until(lambda: ids(line.events("t"), "r") == [1])
