@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import structlog
 
 from cdc.publisher import Publisher
 from cdc.testing.servers import KafkaServer
@@ -134,3 +136,36 @@ def test_a_child_that_inherits_is_not_read_with_its_parent(line: Line, database:
         database.execute("INSERT INTO t VALUES (3)")
         until(lambda: ids(line.events("t"), "c") == [3])
     assert ids(line.events("t"), "r") == [1]
+
+
+def test_a_pass_that_windows_cut_short_finds_deletes_all_the_same(
+    line: Line, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A window begins behind every page."""
+    monkeypatch.setattr(
+        "connectors.sql_poll.schedule.Schedule.paused", lambda self, now: now + timedelta(milliseconds=10)
+    )
+    _filled(database, 300)
+    tables = [{"public.t": {"mode": "full"}}]
+    with line.running(tables, **POLL, page={"rows": 100}, state="snapshotting") as until:
+        until(lambda: len(ids(line.events("t"), "r")) == 300)
+        until(lambda: line.connector.status()["snapshot"] is None)
+        database.execute("DELETE FROM t WHERE id = 1")
+        until(lambda: None in line.events("t"))
+        assert line.connector.status()["tables"]["public.t"]["compared_at"] is not None
+
+
+def test_a_pass_that_was_begun_before_a_restart_leaves_deletes_to_the_next_and_says_so(
+    line: Line, database: Database
+) -> None:
+    _filled(database, 300)
+    tables = [{"public.t": {"mode": "full"}}]
+    with line.running(tables, **POLL) as until:
+        until(lambda: len(ids(line.events("t"), "r")) == 300)
+    database.execute("DELETE FROM t WHERE id = 300; INSERT INTO t SELECT g, 1, 'y' FROM generate_series(0, -50, -1) g")
+    with line.running(tables, **POLL, page={"rows": 20}, rows_per_second=5) as until:
+        until(lambda: len(ids(line.events("t"), "c")) >= 20)
+    assert None not in line.events("t")
+    with structlog.testing.capture_logs() as logs, line.running(tables, **POLL) as until:
+        until(lambda: any("begun before a restart" in log["event"] for log in logs))
+        until(lambda: None in line.events("t"))
