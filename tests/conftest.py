@@ -43,6 +43,9 @@ SHORT = (HERE / "integration", HERE / "unit")
 
 
 def pytest_configure() -> None:
+    # An example that takes long says that the machine is busy.
+    hypothesis.settings.register_profile("cdc", deadline=None)
+    hypothesis.settings.load_profile("cdc")
     # A shell's background job ignores it, and so would what the tests start and interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     stale = [module.name for module in hot_modules() if module.stale]
