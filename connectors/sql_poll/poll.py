@@ -171,6 +171,8 @@ class TablePoll:
         if opened is None:
             mark.to_come = mark.place = None
             return None
+        # A clock that was set back since makes it one over all rows, in another order.
+        resumes = resumes and opened.whole == mark.whole
         self.marks.begin()
         if not resumes:
             mark.to_come, mark.place, mark.whole, self._met = opened.watermark, None, opened.whole, None

@@ -169,3 +169,20 @@ def test_a_pass_that_was_begun_before_a_restart_leaves_deletes_to_the_next_and_s
     with structlog.testing.capture_logs() as logs, line.running(tables, **POLL) as until:
         until(lambda: any("begun before a restart" in log["event"] for log in logs))
         until(lambda: None in line.events("t"))
+
+
+def test_a_pass_that_goes_on_after_the_clock_was_set_back_begins_anew(
+    line: Line, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY, n int, at timestamptz NOT NULL DEFAULT now())")
+    database.execute("INSERT INTO t SELECT g, 0 FROM generate_series(1, 100) g")
+    tables = [{"public.t": {"mode": "updated_at", "column": "at"}}]
+    with line.running(tables, **POLL) as until:
+        until(lambda: len(ids(line.events("t"), "r")) == 100)
+    database.execute("UPDATE t SET n = 1, at = now()")
+    with line.running(tables, **POLL, page={"rows": 20}, rows_per_second=5) as until:
+        until(lambda: len(ids(line.events("t"), "u")) >= 20)
+    assert len(ids(line.events("t"), "u")) < 100
+    monkeypatch.setattr("connectors.sql_poll.clock.Look.set_back", lambda self, before: True)
+    with line.running(tables, **POLL) as until:
+        until(lambda: len(ids(line.events("t"), "u")) == 100)
