@@ -28,6 +28,7 @@ class Mark:
         compared_at: when all rows were last compared, seconds since the Unix epoch.
         described: digest of the description that the schemas topic has.
         identity: what was read, when the pass began: see `source.Identity`.
+        by: what says how changes are found (mode, column, key, query); with another one nothing above holds.
         private: whether `place` has values that are masked in events: it is not stored, and the pass begins anew.
     """
 
@@ -38,6 +39,7 @@ class Mark:
     compared_at: float = 0.0
     described: str = ""
     identity: list[list[int]] | None = None
+    by: str = ""
     private: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -90,6 +92,14 @@ class Marks:
     def of(self, name: str) -> Mark:
         """The mark of a table, made if there is none."""
         return self.tables.setdefault(name, Mark())
+
+    def of_mode(self, name: str, by: str) -> Mark:
+        """The mark of a table that is polled so; what another mode has left is forgotten."""
+        mark = self.of(name)
+        if mark.by != by:
+            mark.watermark = mark.to_come = mark.place = None
+            mark.by = by
+        return mark
 
     def first(self, name: str) -> bool:
         """Whether no pass over a table has ended. May be called from any thread."""

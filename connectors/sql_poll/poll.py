@@ -25,6 +25,7 @@ from .known import Known
 from .marks import Mark, Marks
 from .modes import Pass
 from .pages import BlockPages, Pages
+from .rows import Polled
 from .settings import SqlPollSettings
 from .source import Found, Identity, Source
 
@@ -100,7 +101,7 @@ class TablePoll:
             Altered: nothing was read; it has to be found again.
             CdcError: what was read before that is in the batches; the next pass goes on from there.
         """
-        mark = self.marks.of(self.name)
+        mark = self.marks.of_mode(self.name, _by(self.found.polled))
         yield from self._rows(connection, mark)
         if self.found.log is not None and mark.place is None:
             yield from self._deletes(connection)
@@ -221,7 +222,7 @@ class TablePoll:
         """What the log of deletes has, and the table has not."""
         log = self.found.log
         assert log is not None
-        mark = self.marks.of(f"{self.name} deletes")
+        mark = self.marks.of_mode(f"{self.name} deletes", f"{self.found.polled.options.delete_log} {_by(log.polled)}")
         opened = log.mode.open(connection, mark.watermark, whole=False)
         if opened is None:
             return
@@ -265,6 +266,11 @@ class TablePoll:
         schema = self.found.rows.describe(self.marks.text())
         topic = names.schemas_topic(self.settings.name)
         return [(topic, schema.table.encode(), schema.to_bytes(), BY_KEY, 0, None)]
+
+
+def _by(polled: Polled) -> str:
+    options = polled.options
+    return sha256(repr((options.mode, options.column, options.query, polled.key)).encode()).hexdigest()[:16]
 
 
 class _Page:

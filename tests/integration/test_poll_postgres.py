@@ -102,6 +102,19 @@ def test_stopped_and_started_it_publishes_what_came_meanwhile_and_nothing_again(
     assert ops(line)[7:] == [("u", 1)]
 
 
+def test_a_table_may_be_given_another_mode(line: Line, polling: Any, filled: psycopg.Connection[Any]) -> None:
+    """What the last mode knew says nothing to the next: all rows are compared with what readers have."""
+    expected = 5
+    with polling({"mode": "full"}) as until:
+        until(lambda: len(ops(line)) == expected)
+    for mode in (*MODES, "updated_at", "snapshot_xmin"):
+        filled.execute("UPDATE t SET n = n + 1 WHERE id = 1")
+        expected += 1
+        with polling(MODES[mode]) as until:
+            until(lambda expected=expected: len(ops(line)) == expected)  # type: ignore[misc]
+    assert {id for _, id in ops(line)[5:]} == {1}
+
+
 @every_mode
 def test_what_is_committed_late_is_not_lost(
     line: Line, database: Database, polling: Any, filled: psycopg.Connection[Any], mode: str
