@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cdc.config.consistency import nothing_matches
 from cdc.errors import CdcError, ConfigError, Refused, SourceError
 from cdc.names import event_topic
-from cdc.patterns import is_pattern, most_specific
+from cdc.patterns import is_expression, is_pattern, most_specific
 from cdc.settings import Settings
 
 from .rows import Polled
@@ -108,7 +108,7 @@ class Entries:
         Raises: ConfigError: it has no key, not the columns that its options name, or one name twice.
         """
         options, names = self._tables[entry], [column.name for column in columns]
-        key = tuple(options.message_key or primary)
+        key = tuple(options.keys(one.full_name, names) or primary)
         wrong = list(_wrong(entry, one.full_name, options, names, key))
         if wrong:
             path = ("connectors", self._name, "tables", entry)
@@ -147,7 +147,7 @@ def _wrong(
         asked |= named
     for setting, names in asked.items():
         for name in names:
-            if name not in columns:
+            if name not in columns and not is_expression(name):
                 yield f"table {table} has no column {name} ({setting})", _instead(name, columns)
 
 

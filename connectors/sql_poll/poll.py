@@ -178,7 +178,8 @@ class TablePoll:
         if not resumes:
             mark.to_come, mark.place, mark.whole, self._met = opened.watermark, None, opened.whole, None
             mark.identity = identity
-        mark.private = bool({column.key for column in opened.pages.extras} & self.found.polled.options.mask.keys())
+        masked = (self.found.polled.options.mask_of(self.name, str(one.key)) for one in opened.pages.extras)
+        mark.private = any(mask is not None for mask in masked)
         return opened
 
     def _meets(self, mark: Mark) -> tuple[int, bool]:

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from cdc import drivers, patterns
 from cdc.databases import kind
 from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
-from cdc.table_settings import ColumnSettings, ListToo, listed_tables
+from cdc.table_settings import Asterisks, ColumnSettings, Hashed, ListToo, listed_tables
 
 from . import due
 
@@ -186,6 +186,11 @@ def _elsewhere_wrongs(options: PolledTable, database: str) -> Iterator[Wrong]:
     """What only PostgreSQL can do."""
     if options.mode in ("snapshot_xmin", "tx_column"):
         yield Wrong(("mode",), f"{options.mode} needs PostgreSQL, and this is {database}", "such as updated_at or full")
+    for setting, pattern in options.expressions():
+        message = f"{pattern} is a regular expression, which needs PostgreSQL, and this is {database}"
+        yield Wrong((setting,), message, "name the columns")
+    if any(isinstance(mask, Asterisks | Hashed) for mask in options.mask.values()):
+        yield Wrong(("mask",), f"asterisks and hash need PostgreSQL, and this is {database}", "hmac, or a constant")
     if options.look_back is None and (options.mode in ("updated_at", "incrementing") or options.deletes == "log"):
         message = f"{database} does not tell which transactions are open: what commits late could be missed"
         yield Wrong(("mode",), message, "add look_back: the longest that a transaction may be open")
