@@ -78,6 +78,7 @@ class Transaction:
         generation: how often a heal made positions begin anew.
         order: counts its events, where they say which they are (`transaction_metadata`): each one's `transaction`
             is `{"id": "XID:LSN of the event", "total_order": …, "data_collection_order": …}`; None: null.
+        origin: the replication origin that it came from, and the LSN of its commit there; None: it is of this server.
     """
 
     commit_lsn: int
@@ -89,6 +90,17 @@ class Transaction:
     timestamp_ms: int
     generation: int = 0
     order: Order | None = None
+    origin: tuple[str, int] | None = None
+
+
+def origin_members(origin: tuple[str, int] | None) -> bytes:
+    """`"origin":…,"origin_lsn":…` for a replication origin and the commit's LSN there; None: it is of this server.
+
+    Debezium's `SourceInfo`, from pgoutput's Origin.
+    """
+    if origin is None:
+        return b'"origin":null,"origin_lsn":null'
+    return b'"origin":%b,"origin_lsn":%d' % (text(origin[0]), origin[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +160,7 @@ def envelope(source: SourceInfo, schema: str, table: str, transaction: Transacti
         ),
         between_lsns=b'\\"]","ts_us":%d,"ts_ns":%d,"schema":%b,"table":%b,"txId":%d,"lsn":'
         % (commit_us, commit_us * 1000, text(schema), text(table), transaction.xid),
-        before_transaction=b',"xmin":null,"origin":null,"origin_lsn":null},"transaction":',
+        before_transaction=b',"xmin":null,' + origin_members(transaction.origin) + b'},"transaction":',
         behind_transaction=b',"op":"',
         before_ordinal=b'","ts_ms":%d,"ts_us":%d,"ts_ns":%d' % (now_ns // 1_000_000, now_ns // 1000, now_ns)
         + (b',"cdc":{"pos":"' + position if with_cdc else b"}"),

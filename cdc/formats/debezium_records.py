@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from cdc.formats.connect_schema import BLOCK, SOURCE, field, struct
-from cdc.formats.debezium_json import Order, SourceInfo, text
+from cdc.formats.debezium_json import Order, SourceInfo, origin_members, text
 from cdc.formats.handling import Binaries
 
 MESSAGES: Final = "LOGICAL_DECODING_MESSAGE"
@@ -40,12 +40,14 @@ class Place:
         last_commit_lsn: where the transaction or the message outside of transactions before it ended;
             None or 0 for the first. A message outside of transactions is its own.
         xid: of its transaction; None outside of transactions.
+        origin: as of a `Transaction`; outside of transactions, of the transaction that was read last.
     """
 
     lsn: int
     commit_time_us: int
     last_commit_lsn: int | None
     xid: int | None = None
+    origin: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class RecordFormat:
         value = (
             b'{"op":"m","ts_ms":%d,"source":{"version":%b,"connector":%b,"name":%b,"ts_ms":%d,"snapshot":"false","db":%b,'
             b'"sequence":"[%b,\\"%d\\"]","ts_us":%d,"ts_ns":%d,"schema":"","table":"","txId":%b,"lsn":%d,"xmin":null,'
-            b'"origin":null,"origin_lsn":null},"transaction":%b,"message":{"prefix":%b,"content":%b}}'
+            b'%b},"transaction":%b,"message":{"prefix":%b,"content":%b}}'
         ) % (
             now_ms,
             text(source.version),
@@ -100,6 +102,7 @@ class RecordFormat:
             us * 1000,
             b"null" if place.xid is None else b"%d" % place.xid,
             place.lsn,
+            origin_members(place.origin),
             block,
             text(prefix),
             text(self._content(content)),

@@ -10,7 +10,7 @@ from time import time_ns
 
 from cdc import names
 from cdc.event import BY_KEY, EventTopic, Record
-from cdc.formats.debezium_json import Order, SourceInfo
+from cdc.formats.debezium_json import Order, SourceInfo, Transaction
 from cdc.formats.debezium_records import KeyValue, Place, RecordFormat
 
 from .pgoutput import Message
@@ -64,11 +64,21 @@ class Beside:
         """Whether messages of this prefix are wanted."""
         return self.messages is not None and self.messages.wants(prefix)
 
-    def message(self, message: Message, place: Place, order: Order | None) -> Record:
-        """The event of a logical message."""
-        now_ms = time_ns() // 1_000_000
-        written = self.format.message(message.prefix, message.content, place, now_ms, order)
-        return self._record(self.message_topic, written, place.commit_time_us)
+    def within(self, message: Message, lsn: int, transaction: Transaction) -> Record:
+        """The event of a message of a transaction; `lsn` is where it is sent from."""
+        of = transaction
+        place = Place(lsn, of.commit_time_us, of.last_commit_lsn, of.xid, of.origin)
+        return self._message(message, place, transaction.order)
+
+    def alone(self, message: Message, commit_time_us: int, origin: tuple[str, int] | None) -> Record:
+        """The event of a message outside of transactions.
+
+        Args:
+            commit_time_us, origin: of the transaction that was read last: Debezium knows no better either, and its
+                `PostgresOffsetContext` keeps them until the next one begins; 0 for none.
+        """
+        end = message.lsn
+        return self._message(message, Place(end, commit_time_us or time_ns() // 1000, end, origin=origin), None)
 
     def begin(self, xid: int, lsn: int, commit_time_us: int) -> Record:
         """The record of a transaction's begin; `lsn` is its first change's."""
@@ -90,6 +100,11 @@ class Beside:
             return None
         self._announced.add(topic)
         return EventTopic(topic, topic, (), rows=False)
+
+    def _message(self, message: Message, place: Place, order: Order | None) -> Record:
+        now_ms = time_ns() // 1_000_000
+        written = self.format.message(message.prefix, message.content, place, now_ms, order)
+        return self._record(self.message_topic, written, place.commit_time_us)
 
     def _record(self, topic: str, written: KeyValue, commit_time_us: int) -> Record:
         timestamp = min(commit_time_us // 1000, time_ns() // 1_000_000) if self.commit_time else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from .ledger import Ledger
 from .opening import Opening, temporary_prefix
 from .pgoutput import position_text
 from .position import Origin, WalPosition, from_stored, healing, intent, is_healing, is_intent
+from .rate import Rate
 from .reader import Reader
 from .replication import ReplicationConnection, ReplicationError
 from .retention import Retention
@@ -44,8 +44,6 @@ LOCK_SECONDS = 1.0
 
 QUERY_SECONDS = 5
 """Longest catalog query while streaming: shorter than the session timeout, which waits meanwhile."""
-
-RATE_SECONDS = 10.0
 
 ROWS_PER_TURN = 2000
 """Rows of a snapshot taken from one of its readers before the others have their turn."""
@@ -89,8 +87,7 @@ class PostgresWalConnector:
         self._retention = Retention(section.retained_wal, self._slot, name)
         self._commands: Commands | None = None
         self._status: dict[str, Any] = {}
-        self._published: deque[tuple[float, int]] = deque()
-        self._events = 0
+        self._rate = Rate()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -177,10 +174,8 @@ class PostgresWalConnector:
             assert batch is not None
             if self._stage is not None:
                 batch = self._stage.batch(batch)
-            now = time.monotonic()
-            self._published.append((now, len(batch.records)))
-            self._events += len(batch.records)
-            self._retention.publishing_since = now
+            self._rate.count(len(batch.records))
+            self._retention.publishing_since = time.monotonic()
             yield batch
             self._retention.publishing_since = None
 
@@ -235,8 +230,8 @@ class PostgresWalConnector:
             "lag_bytes": None,
             "retained_wal_bytes": None,
             **self._status,
-            "rate": self._rate(),
-            "events": self._events,
+            "rate": self._rate.a_second(),
+            "events": self._rate.events,
             "snapshot": None,
         }
         if reader is not None:
@@ -417,12 +412,6 @@ class PostgresWalConnector:
     def _check_stop(self) -> None:
         if self._stopping:
             raise Stopped
-
-    def _rate(self) -> float:
-        now = time.monotonic()
-        while self._published and now - self._published[0][0] > RATE_SECONDS:
-            self._published.popleft()
-        return round(sum(count for _, count in list(self._published)) / RATE_SECONDS, 1)
 
     def _close(self) -> None:
         self._stopping = True  # whatever waits in a thread ends

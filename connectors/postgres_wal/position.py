@@ -70,6 +70,24 @@ class WalPosition:
     messages: int = 0
     counted: Mapping[str, int] | None = None
 
+    def holds(self, message_end: int) -> bool:
+        """Whether a message outside of transactions, which ended there, is delivered."""
+        begin = message_end - 1
+        return begin < self.commit_lsn or (begin == self.commit_lsn and self.whole)
+
+    def behind(self, message_end: int) -> WalPosition:
+        """The place behind such a message."""
+        return replace(
+            self,
+            commit_lsn=message_end - 1,
+            ordinal=1,
+            messages=0,
+            whole=True,
+            end_lsn=max(self.end_lsn, message_end),
+            last_commit=message_end,
+            counted=None,
+        )
+
     def stored(self, ledger: Mapping[str, Any] | None = None) -> Position:
         """This position as the core stores it."""
         return Position(

@@ -17,7 +17,6 @@ from time import time_ns
 from cdc.errors import ProtocolError, SourceUnavailable
 from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
 from cdc.formats.debezium_json import Order, Transaction
-from cdc.formats.debezium_records import Place
 from cdc.formats.postgres.relation import Relation
 
 from .beside import Beside
@@ -29,6 +28,7 @@ from .pgoutput import (
     Begin,
     Commit,
     Message,
+    Origin,
     Truncate,
     parse,
     position_text,
@@ -84,6 +84,7 @@ class Transactions:
         self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
         self._transaction: Transaction | None = None
+        self._origin: tuple[str, int] | None = None
         self._untold_begin: int | None = None
         self._ordinal = 0
         self._messages_at = (0, 0)
@@ -261,6 +262,10 @@ class Transactions:
             self._tables.pop(message.oid, None)
         elif isinstance(message, Truncate):
             self._truncate(message, _LSN(data, 1)[0])
+        elif isinstance(message, Origin):
+            self._origin = message.name, message.commit_lsn
+            if self._transaction is not None:  # no row of it came before
+                self._transaction = replace(self._transaction, origin=self._origin)
         elif isinstance(message, Message):
             if message.transactional:
                 self._message_within(message, _LSN(data, 1)[0])
@@ -274,6 +279,7 @@ class Transactions:
 
     def _begin_transaction(self, begin: Begin, lsn: int) -> None:
         self._begin = begin
+        self._origin = None
         self._ordinal = 0
         self._messages_at = (0, 0)
         self._skip_messages = 0
@@ -351,36 +357,18 @@ class Transactions:
     def _message_within(self, message: Message, lsn: int) -> None:
         """A logical message of the open transaction."""
         self._messages_at = self._ordinal, self._messages + 1
-        if self._passed_over:
-            return
-        transaction = self._transaction
-        if transaction is None:
-            raise ProtocolError("a message of a transaction that has not begun")
-        if self.beside.publishes(message.prefix):
+        if not self._passed_over and self.beside.publishes(message.prefix):
+            if self._transaction is None:
+                raise ProtocolError("a message of a transaction that has not begun")
             self._tell_begin()
-            place = Place(lsn, transaction.commit_time_us, transaction.last_commit_lsn, transaction.xid)
-            self._add(self.beside.message(message, place, transaction.order))
+            self._add(self.beside.within(message, lsn, self._transaction))
 
     def _message_alone(self, message: Message) -> None:
         """A logical message outside of transactions: `message.lsn` is where it ended, see `WalPosition`."""
-        end, reached = message.lsn, self._reached
-        begins = end - 1
-        if begins < reached.commit_lsn or (begins == reached.commit_lsn and reached.whole):
-            return
-        if self.beside.publishes(message.prefix):
-            # Debezium knows no time of it either, and takes the one that it saw last.
-            commit_time_us = self.commit_time_us or time_ns() // 1000
-            self._add(self.beside.message(message, Place(end, commit_time_us, end), None))
-        self._reached = replace(
-            reached,
-            commit_lsn=begins,
-            ordinal=1,
-            messages=0,
-            whole=True,
-            end_lsn=max(reached.end_lsn, end),
-            last_commit=end,
-            counted=None,
-        )
+        if not self._reached.holds(message.lsn):
+            if self.beside.publishes(message.prefix):
+                self._add(self.beside.alone(message, self.commit_time_us, self._origin))
+            self._reached = self._reached.behind(message.lsn)
 
     def _tell_begin(self) -> None:
         """Tell that the open transaction has begun, once, where that is wanted."""

@@ -187,6 +187,16 @@ def test_events_of_a_transaction_are_counted_on_behind_a_kill() -> None:
     assert [(one["total_order"], one["data_collection_order"]) for one in blocks if one] == [(4, 2), (5, 3), (6, 3)]
 
 
+def test_events_say_which_replication_origin_they_came_from() -> None:
+    stream = transactions(beside=beside())
+    origin = xlog(b"O" + struct.pack("!Q", 77) + b"elsewhere\0")
+    outside = message("alone", 240, transactional=False)
+    run(stream, [begin(200), origin, row(1), message("m", 160), commit(200, 210), outside, begin(300), row(2)])
+    sources = [orjson.loads(value or b"")["source"] for topic, _, value, *_ in stream.records if "schemas" not in topic]
+    told = [(source["origin"], source["origin_lsn"]) for source in sources]
+    assert told == [("elsewhere", 77)] * 3 + [(None, None)]
+
+
 def test_new_topics_are_given_to_the_publisher_once() -> None:
     stream = transactions(beside=beside(metadata=True))
     run(stream, STREAM)
