@@ -131,7 +131,10 @@ class Holdings:
 
     def _check_new(self) -> None:
         """Nothing is stored: then no captured table may have events, or deletes since would never be known."""
-        captured = self._settings.connectors[self._connector].captured() or ()
+        section = self._settings.connectors[self._connector]
+        if section.goes_on():
+            return
+        captured = section.captured() or ()
         wanted = [names.topic_of_entry(self._settings.name, entry) for entry in captured]
         there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
         rowless = names.rowless_topics(self._settings.name)

@@ -194,6 +194,10 @@ class ConnectorSettings(Model):
         """Topics that this connector publishes to besides those of tables; `bridge` is the bridge's name."""
         return ()
 
+    def goes_on(self) -> bool:
+        """Whether it goes on where something else stopped: its topics may have events before its first start."""
+        return False
+
     def routed(self) -> Sequence[str]:
         """Names and patterns of topics that events are sent to beside those of the tables."""
         return ()

@@ -265,6 +265,9 @@ class PostgresWalSettings(ConnectorSettings):
             propagated_types=tuple(self.propagate_types),
         )
 
+    def goes_on(self) -> bool:
+        return self.start_from is not None
+
     def captured(self) -> Sequence[str]:
         return list(self.tables)
 

@@ -30,8 +30,8 @@ import org.apache.kafka.connect.storage.SimpleHeaderConverter;
  * Keys and values are spelled by Connect's JsonConverter, with schemas and without, and headers twice: by the same, and
  * by the converter that Connect has for them by default.
  *
- * Says on standard output: "marker" when a logical message with the prefix compare_marker was emitted (it is not
- * in OUT), "stopped" behind the end of a connector, and "failed WHY" when one ended by itself.
+ * Says on standard output: "marker" when a logical message with the prefix compare_marker was emitted, "stopped" behind
+ * the end of a connector, and "failed WHY" when one ended by itself.
  */
 public class Debezium {
     private static final String MARKER = "compare_marker";
@@ -101,14 +101,14 @@ public class Debezium {
 
     private static void take(SourceRecord record, Writer out) {
         try {
-            if (!isMarker(record)) {
-                Map<String, Object> line = new LinkedHashMap<>();
-                line.put("topic", record.topic());
-                for (String form : KEYS.keySet()) {
-                    line.put(form, texts(record, KEYS.get(form), VALUES.get(form)));
-                }
-                out.write(JSON.writeValueAsString(line) + "\n");
-            } else {
+            Map<String, Object> line = new LinkedHashMap<>();
+            line.put("topic", record.topic());
+            line.put("offset", record.sourceOffset());
+            for (String form : KEYS.keySet()) {
+                line.put(form, texts(record, KEYS.get(form), VALUES.get(form)));
+            }
+            out.write(JSON.writeValueAsString(line) + "\n");
+            if (isMarker(record)) {
                 out.flush();
                 say("marker");
             }

@@ -92,7 +92,7 @@ class Debezium:
         self._hear("marker")
 
     def stop(self) -> list[dict[str, Any]]:
-        """End the connector; returns its records: topic, and `plain` and `schemas` with key, value and headers."""
+        """End the connector; returns its records: topic, offset, `plain` and `schemas` with key, value, headers."""
         self._tell("stop")
         self._hear("stopped")
         return [json.loads(line) for line in self._out.read_text(encoding="utf-8").split("\n")[:-1]]

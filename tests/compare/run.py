@@ -176,11 +176,17 @@ def _run(session: psycopg.Connection[Any], statements: list[str], result: Result
             result.failed_statements += 1
 
 
+def _is_marker(value: str | None) -> bool:
+    return value is not None and '"prefix":"compare_marker"' in value
+
+
 def _theirs(records: list[dict[str, Any]], schemas: bool) -> dict[str, list[tuple[Form, Form]]]:
     """Each event with its headers in both spellings."""
     found: dict[str, list[tuple[Form, Form]]] = {}
     for record in records:
         form = record["schemas" if schemas else "plain"]
+        if _is_marker(form["value"]):
+            continue
         key, value = normal(form["key"]), normal(form["value"])
         headers = [(name, normal_header(name, text)) for name, text in form["headers"]]
         half = len(headers) // 2
@@ -193,7 +199,7 @@ def _ours(records: list[dict[str, Any]]) -> dict[str, list[Form]]:
     for record in records:
         headers = [(each["key"], normal_header(each["key"], each["value"])) for each in record["headers"]]
         form = normal(record["key"]), normal(record["value"]), headers
-        if form[1] is not None and '"prefix":"compare_marker"' in form[1]:
+        if _is_marker(record["value"]):
             continue
         found.setdefault(record["topic"], []).append(form)
     return found

@@ -6,7 +6,7 @@ It needs Kafka Connect's schemas in every record.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cdc.testing.servers import KafkaServer, PostgresServer, ServerError, maven_jars
+from cdc.testing.system import wait_for
 from tests.compare import debezium as debezium_process
 from tests.compare import jdbc_sink
 from tests.compare.debezium import Debezium
 from tests.conftest import NOT_TESTED
 from tests.connector_line import Line
 from tests.databases import Database, fresh_database
+from tests.sink_line import Bridge, Member
 
 COLUMNS = {
     "id": "bigint PRIMARY KEY",
@@ -102,16 +104,18 @@ def by_bridge(prefix: str, kafka: KafkaServer, database: Database) -> None:
         until(lambda: len(line.events("t")) >= 14)
 
 
-def by_debezium(prefix: str, kafka: KafkaServer, database: Database, folder: Path) -> None:
-    """Debezium's own events, on the topic that ours would be on."""
+def by_debezium(prefix: str, kafka: KafkaServer, database: Database, folder: Path, form: str = "schemas") -> Any:
+    """Debezium's own events, on the topic that ours would be on; `plain` or with `schemas`. Returns its offset."""
     topic = f"{prefix}.public.t"
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers})
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
     producer = Producer({"bootstrap.servers": kafka.bootstrap_servers})
-    for record in records(prefix, database, folder):
+    emitted = records(prefix, database, folder)
+    for record in emitted:
         if record["topic"] == topic:
-            producer.produce(topic, key=record["schemas"]["key"], value=record["schemas"]["value"])
+            producer.produce(topic, key=record[form]["key"], value=record[form]["value"])
     assert producer.flush(30) == 0
+    return emitted[-1]["offset"]
 
 
 def records(prefix: str, database: Database, folder: Path) -> list[dict[str, Any]]:
@@ -121,6 +125,7 @@ def records(prefix: str, database: Database, folder: Path) -> list[dict[str, Any
         "plugin.name": "pgoutput",
         "slot.name": prefix,
         "publication.name": prefix,
+        "slot.drop.on.stop": "false",
         "table.include.list": "public.t",
         "database.hostname": "127.0.0.1",
         "database.port": str(database.server.port),
@@ -150,3 +155,44 @@ def test_debezium_s_jdbc_sink_makes_the_same_table_of_our_events(
     found = rows(target, topic.replace(".", "_"))
     assert found == rows(database, "t"), said
     assert [row[0] for row in found] == ["1", "4", "6", "70"]
+
+
+@pytest.mark.parametrize("form", ["plain", "schemas"])
+def test_our_sink_makes_the_same_table_of_topics_that_debezium_began_and_the_bridge_goes_on_with(
+    form: str,
+    prefix: str,
+    kafka: KafkaServer,
+    database: Database,
+    target: Database,
+    member: Callable[..., Member],
+    tmp_path: Path,
+) -> None:
+    """The bridge describes the table, on the topic of its own that sinks need."""
+    fill(database)
+    stopped_at = by_debezium(prefix, kafka, database, tmp_path, form)
+    line = Line(prefix, kafka, database)
+    line.policy = "delete"
+    style = "debezium-json-schemas" if form == "schemas" else "debezium-json"
+    began = len(line.events("t"))
+    left = {
+        "slot": prefix,
+        "publication": prefix,
+        "start_from": {name: stopped_at[name] for name in ("lsn", "lsn_commit")},
+    }
+    with line.running(["public.t"], compatibility="debezium", format=style, **left) as until:
+        database.execute(f"INSERT INTO t VALUES {ROW.format(id=8)}")
+        database.execute("UPDATE t SET note = 'changed', picture = NULL WHERE id = 1")
+        database.execute("DELETE FROM t WHERE id = 4")
+        until(lambda: len(line.events("t")) >= began + 4)
+    sink = Bridge.__new__(Bridge)
+    sink.name, sink.kafka, sink.database, sink.topic = prefix, kafka, target, f"{prefix}.public.t"
+    started = member(sink)
+
+    def applied() -> bool:
+        assert started.error is None, started.error
+        return bool(target.rows("SELECT to_regclass('t') IS NOT NULL")[0][0]) and rows(target, "t") == rows(
+            database, "t"
+        )
+
+    assert wait_for(applied, 60, 0.2), (rows(target, "t"), rows(database, "t"), started.status)
+    assert [row[0] for row in rows(target, "t")] == ["1", "6", "70", "8"]
