@@ -12,7 +12,10 @@ import sinks
 
 ENCODER = [
     f"cdc.formats.postgres.{name}"
-    for name in ("writer_cy", "temporal_cy", "transcode_cy", "tuples_cy", "rows_cy", "encode_cy")
+    for name in (
+        *("writer_cy", "binary_cy", "numbers_cy", "temporal_cy", "iso_cy", "structs_cy", "transcode_cy"),
+        *("tuples_cy", "rows_cy", "encode_cy"),
+    )
 ]
 """The row encoder and what it imports, in the order in which they are."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from base64 import b64decode
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta
 from decimal import Decimal
 from enum import IntEnum
 from functools import partial
@@ -18,6 +17,9 @@ from typing import Any, Final, TypeAlias
 import orjson
 
 from cdc.schemas import Column
+
+from . import structs, temporal
+from .checked import decoded, number, text, whole
 
 Convert: TypeAlias = Callable[[Any], str]
 """A JSON value that is not null → PostgreSQL's text of it. Raises ValueError, naming no value, if it does not fit."""
@@ -52,6 +54,10 @@ _BY_SEMANTIC: Final[Mapping[str, Kind]] = {
     "io.debezium.time.Timestamp": Kind.TIMESTAMP_MS,
     "io.debezium.time.MicroTimestamp": Kind.TIMESTAMP_US,
     "io.debezium.time.ZonedTimestamp": Kind.ZONED,
+    "io.debezium.time.Interval": Kind.TEXT,
+    "org.apache.kafka.connect.data.Date": Kind.DATE,
+    "org.apache.kafka.connect.data.Time": Kind.TIME_MS,
+    "org.apache.kafka.connect.data.Timestamp": Kind.TIMESTAMP_MS,
 }
 
 _BY_FORM: Final[Mapping[str, Kind]] = {
@@ -67,7 +73,12 @@ def kind_of(column: Column) -> Kind:
     """Which of the compiled kinds a column's values are."""
     if column.semantic and column.semantic in _BY_SEMANTIC:
         return _BY_SEMANTIC[column.semantic]
-    if column.semantic in _BY_MEANING:
+    if (
+        column.semantic in _BY_MEANING
+        or column.semantic in _BY_COLUMN
+        or "encoding" in column.parameters
+        or column.parameters.get("type") == "hstore"
+    ):
         return Kind.OTHER
     if column.form == "boolean":
         return Kind.BIT if column.target_type.startswith("bit") else Kind.BOOLEAN
@@ -80,10 +91,16 @@ def kind_of(column: Column) -> Kind:
 
 def converter(column: Column) -> Convert:
     """What turns a column's JSON values into PostgreSQL's text."""
-    if column.form == "array":
-        return partial(_array, converter(column.items) if column.items else _text)
     if column.semantic in _BY_MEANING:
-        return partial(_BY_MEANING[column.semantic], column)
+        return _BY_MEANING[column.semantic]
+    if column.semantic in _BY_COLUMN:
+        return partial(_BY_COLUMN[column.semantic], column)
+    if column.form == "array":
+        return partial(_array, converter(column.items) if column.items else text)
+    if column.parameters.get("type") == "hstore":
+        return structs.hstore
+    if "encoding" in column.parameters:
+        return partial(_encoded, column)
     kind = kind_of(column)
     if kind is not Kind.OTHER:
         return _BY_KIND[kind]
@@ -115,30 +132,8 @@ def _unescaped(part: bytes) -> bytes:
     return part
 
 
-def _whole(value: Any) -> int:
-    if type(value) is not int:
-        raise ValueError("not a whole number")
-    return value
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str:
-        raise ValueError("not a string")
-    if "\0" in value:
-        raise ValueError("holds a zero byte, which PostgreSQL cannot store")
-    return value
-
-
 def _integer(value: Any) -> str:
-    return str(_whole(value))
-
-
-def _float(value: Any) -> str:
-    if type(value) is float or type(value) is int:
-        return repr(value)
-    if value in ("NaN", "Infinity", "-Infinity"):
-        return str(value)
-    raise ValueError("not a number")
+    return str(whole(value))
 
 
 def _boolean(value: Any) -> str:
@@ -155,102 +150,32 @@ _NUMERIC_WORDS: Final = {"NAN": "NaN", "POSITIVE_INFINITY": "Infinity", "NEGATIV
 
 
 def _numeric(value: Any) -> str:
-    text = _text(value)
-    return _NUMERIC_WORDS.get(text, text)
-
-
-def _decoded(value: Any) -> bytes:
-    try:
-        return b64decode(_text(value), validate=True)
-    except ValueError:
-        raise ValueError("not base64") from None
+    written = text(value)
+    return _NUMERIC_WORDS.get(written, written)
 
 
 def _bytea(value: Any) -> str:
-    return "\\x" + _decoded(value).hex()
+    return "\\x" + decoded(value).hex()
+
+
+def _encoded(column: Column, value: Any) -> str:
+    """Bytes as a string: of `bytea`, or of another type's text."""
+    encoding, written = column.parameters["encoding"], text(value)
+    try:
+        if encoding == "hex":
+            raw = bytes.fromhex(written)
+        else:
+            raw = b64decode(written, b"-_" if encoding == "base64-url-safe" else None, validate=True)
+        return "\\x" + raw.hex() if column.target_type == "bytea" else raw.decode()
+    except ValueError:
+        raise ValueError(f"not {encoding}") from None
 
 
 def _encoded_text(value: Any) -> str:
     try:
-        return _decoded(value).decode()
+        return decoded(value).decode()
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 in base64") from None
-
-
-_EPOCH_DAYS: Final = date(1970, 1, 1).toordinal()
-_ERA: Final = 146_097
-"""Days of 400 years, after which the calendar repeats itself."""
-
-_INFINITE_DAYS: Final = {
-    2**31 - 1: "infinity",
-    -(2**31): "-infinity",
-    -622_191_234: "infinity",  # Debezium's own, an overflow
-    -625_821_272: "-infinity",
-}
-_INFINITE_MILLIS: Final = {9_223_372_036_825_200: "infinity", -9_223_372_036_832_400: "-infinity"}
-_INFINITE_MICROS: Final = {9_223_372_036_825_200_000: "infinity", -9_223_372_036_832_400_000: "-infinity"}
-_INFINITE_DURATIONS: Final = {2**63 - 1: "infinity", -(2**63): "-infinity"}
-"""PostgreSQL's infinities in events; those of timestamps are the JDBC driver's."""
-
-
-def _day(days: int) -> tuple[str, str]:
-    """Days since 1970-01-01 → date and era, as PostgreSQL writes them: `("0044-03-15", " BC")`."""
-    eras, within = divmod(days + _EPOCH_DAYS - 1, _ERA)
-    day = date.min + timedelta(days=within)
-    year = day.year + 400 * eras
-    shown, era = (year, "") if year > 0 else (1 - year, " BC")
-    return f"{shown:04}-{day.month:02}-{day.day:02}", era
-
-
-def _date(value: Any) -> str:
-    days = _whole(value)
-    return _INFINITE_DAYS.get(days) or "".join(_day(days))
-
-
-def _clock(micros: int) -> str:
-    seconds, fraction = divmod(micros, 1_000_000)
-    text = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-    return f"{text}.{fraction:06}" if fraction else text
-
-
-def _time_us(value: Any) -> str:
-    if not 0 <= _whole(value) <= 86_400_000_000:
-        raise ValueError("not a time of day")
-    return _clock(value)
-
-
-def _time_ms(value: Any) -> str:
-    return _time_us(_whole(value) * 1000)
-
-
-def _timestamp_us(value: Any) -> str:
-    days, micros = divmod(_whole(value), 86_400_000_000)
-    day, era = _day(days)
-    return _INFINITE_MICROS.get(value) or f"{day} {_clock(micros)}{era}"
-
-
-def _timestamp_ms(value: Any) -> str:
-    return _INFINITE_MILLIS.get(_whole(value)) or _timestamp_us(value * 1000)
-
-
-def _zoned(value: Any) -> str:
-    """ISO years have a sign beyond 9999 and count on below 1; PostgreSQL's do neither."""
-    text = _text(value)
-    if text in ("infinity", "-infinity"):
-        return text
-    sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
-    year, dash, tail = rest.partition("-")
-    if not (year.isdecimal() and dash):
-        raise ValueError("not an ISO timestamp")
-    number = -int(year) if sign == "-" else int(year)
-    if number > 0:
-        return f"{number:04}-{tail}"
-    return f"{1 - number:04}-{tail} BC"
-
-
-def _duration(_: Column, value: Any) -> str:
-    micros = _whole(value)
-    return _INFINITE_DURATIONS.get(micros) or (f"-{_clock(-micros)}" if micros < 0 else _clock(micros))
 
 
 _MOST_DIGITS: Final = 131_072
@@ -265,14 +190,14 @@ def _decimal(unscaled: bytes, scale: int) -> str:
 
 
 def _fixed_decimal(column: Column, value: Any) -> str:
-    return _decimal(_decoded(value), int(column.parameters["scale"]))
+    return _decimal(decoded(value), int(column.parameters["scale"]))
 
 
-def _variable_decimal(_: Column, value: Any) -> str:
+def _variable_decimal(value: Any) -> str:
     if not isinstance(value, dict) or type(value.get("scale")) is not int:
         # The specials have no unscaled value; the encoder writes them as words.
         return _numeric(value)
-    return _decimal(_decoded(value.get("value")), value["scale"])
+    return _decimal(decoded(value.get("value")), value["scale"])
 
 
 _LONGEST_BITS: Final = 83_886_080
@@ -281,34 +206,49 @@ _LONGEST_BITS: Final = 83_886_080
 
 def _bits(column: Column, value: Any) -> str:
     """Little-endian bytes → binary digits. What has no length lost its leading zeros in Debezium's form."""
-    digits = format(int.from_bytes(_decoded(value), "little"), "b")
+    digits = format(int.from_bytes(decoded(value), "little"), "b")
     length = int(column.parameters["length"])
     if column.target_type.startswith("bit varying") or length > _LONGEST_BITS:
         return digits.lstrip("0")
     return digits.zfill(length)
 
 
-_BY_MEANING: Final[Mapping[str | None, Callable[[Column, Any], str]]] = {
-    "io.debezium.time.MicroDuration": _duration,
+_BY_COLUMN: Final[Mapping[str | None, Callable[[Column, Any], str]]] = {
     "io.debezium.data.Bits": _bits,
-    "io.debezium.data.VariableScaleDecimal": _variable_decimal,
     "org.apache.kafka.connect.data.Decimal": _fixed_decimal,
+}
+"""What a column's parameters say more of."""
+
+_BY_MEANING: Final[Mapping[str | None, Convert]] = {
+    "io.debezium.time.MicroDuration": temporal.duration,
+    "io.debezium.time.NanoTime": temporal.time_ns,
+    "io.debezium.time.NanoTimestamp": temporal.timestamp_ns,
+    "io.debezium.time.IsoDate": temporal.iso,
+    "io.debezium.time.IsoTime": temporal.iso,
+    "io.debezium.time.IsoTimestamp": temporal.iso,
+    "io.debezium.data.VariableScaleDecimal": _variable_decimal,
+    "io.debezium.data.geometry.Point": structs.point,
+    "io.debezium.data.geometry.Geometry": structs.geometry,
+    "io.debezium.data.geometry.Geography": structs.geometry,
+    "io.debezium.data.DoubleVector": structs.vector,
+    "io.debezium.data.FloatVector": structs.vector,
+    "io.debezium.data.SparseDoubleVector": structs.sparse_vector,
 }
 
 _BY_KIND: Final[Mapping[Kind, Convert]] = {
-    Kind.TEXT: _text,
+    Kind.TEXT: text,
     Kind.INTEGER: _integer,
-    Kind.FLOAT: _float,
+    Kind.FLOAT: number,
     Kind.BOOLEAN: _boolean,
     Kind.BIT: _bit,
     Kind.NUMERIC: _numeric,
     Kind.BYTES: _bytea,
-    Kind.DATE: _date,
-    Kind.TIME_MS: _time_ms,
-    Kind.TIME_US: _time_us,
-    Kind.TIMESTAMP_MS: _timestamp_ms,
-    Kind.TIMESTAMP_US: _timestamp_us,
-    Kind.ZONED: _zoned,
+    Kind.DATE: temporal.day_text,
+    Kind.TIME_MS: temporal.time_ms,
+    Kind.TIME_US: temporal.time_us,
+    Kind.TIMESTAMP_MS: temporal.timestamp_ms,
+    Kind.TIMESTAMP_US: temporal.timestamp_us,
+    Kind.ZONED: temporal.zoned,
 }
 
 
@@ -331,4 +271,4 @@ def _document(value: Any) -> str:
     """A form that is not known: a string as it is, anything else as JSON."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError("not a JSON value")
-    return _text(value) if isinstance(value, str) else orjson.dumps(value).decode()
+    return text(value) if isinstance(value, str) else orjson.dumps(value).decode()

@@ -12,9 +12,10 @@ from pydantic import SecretStr
 
 from cdc.errors import ConfigError, Refused
 from cdc.formats.handling import Handling, Style
+from cdc.formats.postgres.form import Form, Transcoder
 from cdc.formats.postgres.plan import Facts, SourceInfo, TablePlan, plan_table
 from cdc.formats.postgres.relation import RelationColumn
-from cdc.formats.postgres.types import Form, Transcoder, TypeInfo
+from cdc.formats.postgres.types import TypeInfo
 from cdc.table_settings import Asterisks, Constant, Hashed, Mask
 from connectors.postgres_wal.settings import TableOptions
 from tests.unit.row_messages import BUILT_IN, OIDS, TYPES, UNCHANGED, copy_line, delete, insert, relation, update

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from cdc.formats.postgres import encode_cy
-from cdc.formats.postgres.types import Transcoder
+from cdc.formats.postgres.form import Transcoder
 from tests.fuzz.feed import INPUTS, Fuzz, Wrong
 from tests.fuzz.run import run
 

@@ -18,7 +18,8 @@ from sqlalchemy.dialects import mssql, mysql, oracle, postgresql, sqlite
 
 from cdc.errors import SourceError, SourceUnavailable
 from cdc.formats.handling import Handling
-from cdc.formats.postgres.types import TypeInfo, form_of
+from cdc.formats.postgres.forms import form_of
+from cdc.formats.postgres.types import TypeInfo
 from cdc.schemas import Column
 from connectors.sql_poll.duckdb_types import type_of
 from connectors.sql_poll.generic import reading

@@ -14,10 +14,11 @@ from cdc.errors import ProtocolError
 from cdc.formats.debezium_json import SourceInfo
 from cdc.schemas import Column
 
+from .form import Form
 from .planned import ColumnPlan, TablePlan
 from .relation import Relation, RelationColumn
 from .rows_cy import RowWriter
-from .types import Form, TypeInfo, numeric_modifier
+from .types import TypeInfo, numeric_modifier
 
 _CONSTANT: Final = re.compile(r"'([^']*(?:''[^']*)*)'")
 _FUNCTION: Final = re.compile(r"[(]?[A-Za-z0-9_.]+\((?:.+(?:, ?.+)*)?\)")

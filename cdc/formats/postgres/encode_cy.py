@@ -129,6 +129,8 @@ class RowEncoder(RowWriter):
         out: list[Record],
         fill: Fill | None,
     ) -> cython.Py_ssize_t:
+        if self.copies_differ:
+            self.use(self.streamed)
         old_kind: cython.int = self.parse(data, offset)
         src: cython.p_uchar = data
         kind: cython.int = src[offset]
@@ -208,6 +210,8 @@ class RowEncoder(RowWriter):
             raise self._refusal(error) from None
 
     def _encode_copy(self, line: bytes, out: list[Record]) -> cython.Py_ssize_t:
+        if self.copies_differ:
+            self.use(self.copied)
         line = self.fields(line)
         src: cython.p_uchar = line
         key: bytes = self.key(src, 0, False) if self.keyed else b""

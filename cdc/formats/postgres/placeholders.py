@@ -13,7 +13,7 @@ from uuid import UUID
 
 import orjson
 
-from .types import Form
+from .form import Form
 
 _TEXTS = ("text[]", "character varying[]", "character[]", "json[]", "jsonb[]")
 _NUMBERS = ("integer[]", "bigint[]", "date[]")

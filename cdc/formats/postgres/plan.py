@@ -17,13 +17,15 @@ from cdc.schemas import Column
 from cdc.table_settings import Asterisks, ColumnSettings, Constant, Hashed
 
 from .defaults import default_json
+from .form import Form, Transcoder
+from .forms import TEXT_FORM, form_of
 from .placeholders import placeholder
 from .plan_checks import check_identity, check_options, is_text, unknown_columns
 from .planned import ColumnPlan, ConnectSchemas, TablePlan
 from .relation import Relation, RelationColumn
 from .source_type import UNLIMITED, SourceType, source_type
 from .table_schema import connect_schemas
-from .types import Form, Transcoder, TypeInfo, form_of, target_type, type_text
+from .types import TypeInfo, target_type, type_text
 
 __all__ = ["ColumnPlan", "Facts", "SourceInfo", "TablePlan", "plan_table", "unknown_columns"]
 
@@ -89,8 +91,9 @@ def plan_table(
         in_key = column.name in key_columns
         # Debezium's filters and masks are for rows alone: keys have their columns as they are.
         if options.publishes(table.name, column.name, () if handling.quirks else key_columns):
-            shown.append(table.column(index, column))
-        plain = table.column(index, column, of_key=True) if in_key and handling.quirks else None
+            planned = table.column(index, column, in_key=in_key)
+            shown += [] if planned is None else [planned]
+        plain = table.column(index, column, in_key=True, of_key=True) if in_key and handling.quirks else None
         if plain is not None and (not shown or shown[-1].index != index or shown[-1].form != plain.form):
             of_keys.append(plain)
     _check_labels(table.name, shown)
@@ -125,14 +128,20 @@ class _Table:
     mask_key: bytes | None
     digests: list[Digest] = field(default_factory=list)
 
-    def column(self, index: int, column: RelationColumn, *, of_key: bool = False) -> ColumnPlan:
-        """What one needs; `of_key` for one that only keys have, which is not altered."""
+    def column(self, index: int, column: RelationColumn, *, in_key: bool, of_key: bool = False) -> ColumnPlan | None:
+        """What one needs, None where its type is left out; `of_key` for one only of keys, which is not altered."""
         told = source_type(column, self.types)
         plain = form_of(column.type_oid, column.type_modifier, self.types, self.handling)
+        if in_key and (plain is None or plain.transcoder is Transcoder.UNKNOWN):
+            plain = TEXT_FORM  # rows must not share a key
+        if plain is None:
+            return None
         form, constant = (plain, None) if of_key else self._form(column, plain, told)
         nullable = column.name not in self.facts.not_null
         label = adjusted(column.name, self.style.field_names, of_field=True)
-        masked = form.transcoder in (Transcoder.CONSTANT, Transcoder.DIGEST)
+        masked = form is not plain and form.transcoder in (Transcoder.CONSTANT, Transcoder.DIGEST)
+        if plain.transcoder is Transcoder.CONSTANT and not masked:
+            constant = plain.zero.encode()
         description = self._description(column, label, form, nullable=nullable, masked=masked)
         unchanged = constant
         if self.style.placeholder is None:
@@ -224,7 +233,7 @@ class _Table:
         return {}
 
     def _description(self, column: RelationColumn, label: str, form: Form, *, nullable: bool, masked: bool) -> Column:
-        element = form.element
+        element = form.element if form.transcoder is Transcoder.ARRAY else None
         type_ = type_text(column.type_oid, column.type_modifier, self.types)
         target = target_type(column.type_oid, column.type_modifier, self.types)
         return Column(

@@ -9,8 +9,10 @@ from cdc.formats.handling import Handling
 from cdc.patterns import is_expression
 from cdc.table_settings import Asterisks, ColumnSettings, Constant
 
+from .form import Transcoder
+from .forms import form_of
 from .relation import Relation, RelationColumn
-from .types import Transcoder, TypeInfo, form_of
+from .types import TypeInfo
 
 
 def unknown_columns(relation: Relation, options: ColumnSettings) -> list[Problem]:
@@ -75,7 +77,7 @@ def check_options(
 def is_text(column: RelationColumn, types: Mapping[int, TypeInfo]) -> bool:
     """Whether a column can be truncated."""
     form = form_of(column.type_oid, column.type_modifier, types, Handling(decimal="precise"))  # a number is no text
-    return form.transcoder is Transcoder.TEXT and form.semantic is None
+    return form is not None and form.transcoder is Transcoder.TEXT and form.semantic is None
 
 
 def check_identity(relation: Relation, key_columns: Sequence[str], *, quirks: bool) -> None:

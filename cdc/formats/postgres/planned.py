@@ -10,8 +10,8 @@ from cdc.formats.handling import Style
 from cdc.formats.masks import Digest
 from cdc.schemas import Column, TableSchema
 
+from .form import Form
 from .relation import Relation
-from .types import Form
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,11 @@ cdef class RowWriter(TupleReader):
     cdef int[::1] arguments
     cdef int[::1] elements
     cdef int[::1] delimiters
+    cdef int[::1] rules
+    # Transcoders and arguments of row messages and of a snapshot's rows.
+    cdef tuple streamed
+    cdef tuple copied
+    cdef bint copies_differ
     # Per column of the key: its place among the columns.
     cdef list key_names
     cdef int[::1] key_columns

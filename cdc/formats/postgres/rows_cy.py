@@ -5,11 +5,12 @@ length checked; only then is anything written. C types are in `rows_cy.pxd`.
 """
 
 from array import array
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cdc import cython
 from cdc.errors import ProtocolError
 from cdc.formats.debezium_json import text
+from cdc.formats.postgres.form import Form
 from cdc.formats.postgres.planned import TablePlan
 
 if cython.compiled:
@@ -23,8 +24,12 @@ __all__ = ["RowWriter"]
 Names: TypeAlias = list[bytes]
 """Columns, as JSON strings."""
 
+Transcoders: TypeAlias = tuple[Any, Any]
+"""Arrays of C ints, by column: transcoders, and their arguments."""
+
 ARRAY = cython.declare(cython.int, 15)
 CONSTANT = cython.declare(cython.int, 18)
+UNKNOWN = cython.declare(cython.int, 19)
 
 NULL = cython.declare(cython.Py_ssize_t, -1)
 UNCHANGED = cython.declare(cython.Py_ssize_t, -2)
@@ -51,10 +56,12 @@ class RowWriter(TupleReader):
         self.nulls = [column.null for column in columns]
         self.zeros = [column.zero for column in columns]
         self.placeholders = [column.placeholder or b"" for column in columns]
-        self.transcoders = array("i", [column.form.transcoder for column in columns])
-        elements = [column.form.element or column.form for column in columns]
-        self.elements = array("i", [element.transcoder for element in elements])
-        self.arguments = array("i", [element.argument for element in elements])
+        self.streamed = _transcoders([column.form for column in columns])
+        self.copied = _transcoders([column.form.snapshot or column.form for column in columns])
+        self.copies_differ = self.streamed != self.copied
+        self.use(self.streamed)
+        self.elements = array("i", [_inner(column.form).transcoder for column in columns])
+        self.rules = array("i", [column.form.argument for column in columns])
         self.delimiters = array("i", [ord(column.form.delimiter) for column in columns])
         self.key_columns = array("i", plan.key_places)
         self.key_width = len(plan.key)
@@ -63,6 +70,10 @@ class RowWriter(TupleReader):
             for part, place in enumerate(plan.key_places)
         ]
         self.key_end = b"}}" if plan.schemas.key else b"}"
+
+    def use(self, transcoders: Transcoders) -> None:
+        """Write with these from now on: rows of a snapshot may have forms of their own."""
+        self.transcoders, self.arguments = transcoders
 
     def copy_row(self, line: bytes) -> tuple[bytes, bytes]:
         """Key and row of one line of `COPY … TO STDOUT` in text format, as JSON; no envelope.
@@ -80,6 +91,8 @@ class RowWriter(TupleReader):
             raise self._refusal(error) from None
 
     def _copy_row(self, line: bytes) -> tuple[bytes, bytes]:
+        if self.copies_differ:
+            self.use(self.copied)
         line = self.fields(line)
         src: cython.p_uchar = line
         key: bytes = self.key(src, 0, False) if self.keyed else b""
@@ -184,9 +197,26 @@ class RowWriter(TupleReader):
             return self.writer.constant(self.constants[column])
         if transcoder == ARRAY:
             return self.writer.array(
-                self.elements[column], self.arguments[column], self.delimiters[column], src, start, stop
+                self.elements[column],
+                self.arguments[column],
+                self.delimiters[column],
+                self.rules[column],
+                src,
+                start,
+                stop,
             )
+        if transcoder == UNKNOWN:
+            return self.writer.constant(self.zeros[column])
         return self.writer.value(transcoder, self.arguments[column], src, start, stop)
+
+
+def _transcoders(forms: list[Form]) -> Transcoders:
+    """The forms' transcoders, and their arguments: for arrays those of the elements."""
+    return array("i", [form.transcoder for form in forms]), array("i", [_inner(form).argument for form in forms])
+
+
+def _inner(form: Form) -> Form:
+    return form.element if form.transcoder == ARRAY and form.element is not None else form
 
 
 def _member(name: str) -> bytes:

@@ -11,8 +11,8 @@ import orjson
 from cdc.formats.connect_schema import Schema, adjusted, envelope, struct
 from cdc.formats.handling import Style
 
+from .form import Form
 from .planned import ColumnPlan, ConnectSchemas
-from .types import Form
 
 _TYPES: Final[Mapping[str, str]] = {"float32": "float", "float64": "double"}
 

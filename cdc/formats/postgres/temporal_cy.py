@@ -1,14 +1,18 @@
-"""Dates, times and intervals: PostgreSQL's ISO text becomes Debezium's numbers and texts. Pure.
+"""Dates, times and intervals: PostgreSQL's ISO text becomes Debezium's numbers. Pure.
+
+Arguments of transcoders are digits of a fraction (3, 6 or 9: ms, µs or ns) and may have QUIRK or,
+for dates, AS_STREAMED or AS_SNAPSHOT: then what Debezium 3.6 does by accident is done too.
 
 Compiled where possible. C types of attributes and arguments are in `temporal_cy.pxd`.
 """
 
 from cdc import cython
+from cdc.formats.postgres.numbers_cy import MALFORMED
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
 else:
-    from cdc.formats.postgres.writer_cy import Writer
+    from cdc.formats.postgres.numbers_cy import NumberWriter
 
 DAY_US = cython.declare(cython.longlong, 86_400_000_000)
 MONTH_US = cython.declare(cython.longlong, 2_629_800_000_000)
@@ -18,47 +22,25 @@ INT64_MAX = cython.declare(cython.longlong, 9223372036854775807)
 LAST_DAY = cython.declare(cython.longlong, 106_751_991)
 """The last day, counted from 1970, whose first µs an int64 can hold."""
 
-PATTERN = cython.declare(cython.p_uchar, b"-00-00 00:00:00")
-"""What follows the year; 0 stands for any digit."""
+LAST_NANOS_US = cython.declare(cython.longlong, 9_223_372_036_854_775)
+"""The last µs whose ns an int64 can hold."""
 
-MALFORMED = "a value's text is not what its type writes (is SESSION_SETTINGS applied?)"
+FIRST_NANOS_US = cython.declare(cython.longlong, -9_223_372_036_000_000)
+"""The first one whose whole seconds are in Java's reach, as ns (`Conversions.toEpochNanos`)."""
+
+QUIRK = cython.declare(cython.int, 16)
+AS_STREAMED = cython.declare(cython.int, 1)
+AS_SNAPSHOT = cython.declare(cython.int, 2)
+
+BEYOND_NANOS = "a timestamp outside of 1677 to 2262 does not fit 64 bits of ns; set another time_precision"
 
 
-class TemporalWriter(Writer):
-    """Writes what a cursor over one value's text reads: temporal values here, all others in `transcode_cy`."""
+class TemporalWriter(NumberWriter):
+    """Writes temporal values as numbers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.at = 0
-        self.end = 0
         self.before_christ = False
-        if not cython.compiled:
-            self.src = b""
-
-    def digits(self, least: cython.int, most: cython.int) -> cython.longlong:
-        """Read `least` to `most` (18 or fewer) decimal digits."""
-        value: cython.longlong = 0
-        count: cython.int = 0
-        while self.at < self.end and count < most and 48 <= self.src[self.at] <= 57:
-            value = value * 10 + (self.src[self.at] - 48)
-            self.at += 1
-            count += 1
-        if count < least:
-            raise ValueError(MALFORMED)
-        return value
-
-    def skip(self, char: cython.int) -> cython.int:
-        """Read one given character."""
-        if self.at >= self.end or self.src[self.at] != char:
-            raise ValueError(MALFORMED)
-        self.at += 1
-        return 0
-
-    def finished(self) -> cython.int:
-        """Make sure that nothing is left."""
-        if self.at != self.end:
-            raise ValueError(MALFORMED)
-        return 0
 
     def infinity(self) -> cython.int:
         """1 for `infinity`, 2 for `-infinity`, else 0."""
@@ -129,25 +111,56 @@ class TemporalWriter(Writer):
             value *= 10
         return value
 
-    def date(self) -> cython.int:
-        """Days since 1970-01-01; PostgreSQL's own extremes for the infinities."""
+    def date(self, rule: cython.int) -> cython.int:
+        """Days since 1970-01-01; PostgreSQL's own extremes for the infinities.
+
+        Debezium streams infinite dates as days of LocalDate's wrapped-around ones, and takes those of a
+        snapshot through java.sql.Date, which knows no era and has ten days less in October 1582.
+        """
         infinite: cython.int = self.infinity()
         if infinite:
+            if rule == AS_STREAMED:
+                return self.constant(b"-2147472692" if infinite == 1 else b"-2147472691")
+            if rule == AS_SNAPSHOT:
+                return self.constant(b"-622191234" if infinite == 1 else b"-625821272")
             return self.constant(b"2147483647" if infinite == 1 else b"-2147483648")
+        if rule == AS_SNAPSHOT:
+            self.without_era()
         days: cython.longlong = self.calendar_days()
         self.finished()
+        if rule == AS_SNAPSHOT and -141_437 <= days <= -141_428:
+            days += 10
         return self.number(days)
 
+    def without_era(self) -> cython.int:
+        """Leave ` BC` out."""
+        if self.end - self.at > 3 and self.src[self.end - 1] == 67 and self.src[self.end - 3] == 32:
+            self.end -= 3
+        return 0
+
     def time(self, digits: cython.int) -> cython.int:
-        """Since midnight: ms for 3 digits, µs for 6."""
+        """Since midnight: ms for 3 digits, µs for 6, ns for 9; with QUIRK, ms at most and no 24:00 (java.sql.Time)."""
         value: cython.longlong = self.clock()
         self.finished()
+        if digits & QUIRK:
+            value = value // 1000 * 1000 % DAY_US
+            digits -= QUIRK
+        if digits == 9:
+            return self.number(value * 1000)
         return self.number(value // 1000 if digits == 3 else value)
 
     def timestamp(self, digits: cython.int) -> cython.int:
-        """Since 1970 in no zone: ms for 3 digits, µs for 6. Beyond the year 294247 µs stop at the int64's end."""
+        """Since 1970 in no zone: ms for 3 digits, µs for 6, ns for 9.
+
+        Beyond the year 294247 µs stop at the int64's end, with QUIRK they wrap around. What has no ns is
+        refused, with QUIRK null.
+        """
+        quirk: cython.bint = digits & QUIRK != 0
+        digits &= 15
         infinite: cython.int = self.infinity()
         if infinite:
+            if digits == 9:
+                return self.constant(b"9223372036854775807" if infinite == 1 else b"-9223372036854775808")
             # The driver's constants for infinity (pgjdbc), in ms and in µs.
             if digits == 3:
                 return self.constant(b"9223372036825200" if infinite == 1 else b"-9223372036832400")
@@ -159,98 +172,37 @@ class TemporalWriter(Writer):
         if digits == 3:
             return self.number(days * (DAY_US // 1000) + clock // 1000)
         if days > LAST_DAY or (days == LAST_DAY and clock > INT64_MAX - LAST_DAY * DAY_US):
-            return self.number(INT64_MAX)
-        return self.number(days * DAY_US + clock)
+            if digits == 6:
+                return self.number(_wrapped(days, clock) if quirk else INT64_MAX)
+            days = LAST_DAY
+        if digits == 6:
+            return self.number(days * DAY_US + clock)
+        if days >= LAST_DAY or not FIRST_NANOS_US <= days * DAY_US + clock <= LAST_NANOS_US:
+            if quirk:
+                return self.constant(b"null")
+            raise ValueError(BEYOND_NANOS)
+        return self.number((days * DAY_US + clock) * 1000)
 
-    def zoned_timestamp(self, digits: cython.int) -> cython.int:
-        """ISO 8601 in UTC with as many digits of a second as the type keeps."""
-        self.put(34)
-        infinite: cython.int = self.infinity()
-        if infinite:
-            self.constant(b'infinity"' if infinite == 1 else b'-infinity"')
-            return 0
-        start: cython.Py_ssize_t = self.at
-        year: cython.longlong = self.era()
-        if self.before_christ or year > 9999:
-            if year != 0:
-                self.put(45 if year < 0 else 43)
-            self.padded(-year if year < 0 else year, 4)
-        else:
-            self.raw(self.src, start, self.at)
-        at: cython.Py_ssize_t = self.at
-        if self.end - at < 15:
-            raise ValueError(MALFORMED)
-        place: cython.int = 0
-        for place in range(15):
-            if PATTERN[place] == 48:
-                if self.src[at + place] < 48 or self.src[at + place] > 57:
-                    raise ValueError(MALFORMED)
-            elif self.src[at + place] != PATTERN[place]:
-                raise ValueError(MALFORMED)
-        self.raw(self.src, at, at + 6)
-        self.put(84)
-        self.raw(self.src, at + 7, at + 15)
-        self.at = at + 15
-        left: cython.int = digits
-        if left > 0:
-            self.put(46)
-        if self.at < self.end and self.src[self.at] == 46:
-            self.at += 1
-            start = self.at
-            while self.at < self.end and left > 0 and 48 <= self.src[self.at] <= 57:
-                self.at += 1
-                left -= 1
-            self.raw(self.src, start, self.at)
-        while left > 0:
-            self.put(48)
-            left -= 1
-        self.put(90)
-        self.put(34)
-        # The session's zone is UTC.
-        self.skip(43)
-        self.skip(48)
-        self.skip(48)
-        return self.finished()
-
-    def zoned_time(self) -> cython.int:
-        """The same instant in UTC, with the fraction as it is."""
-        hours: cython.longlong = self.digits(2, 2)
-        self.skip(58)
-        minutes: cython.longlong = self.digits(2, 2)
-        self.skip(58)
-        seconds: cython.longlong = self.digits(2, 2)
-        start: cython.Py_ssize_t = self.at
-        self.fraction()
-        stop: cython.Py_ssize_t = self.at
-        east: cython.bint = self.at < self.end and self.src[self.at] == 43
-        self.skip(43 if east else 45)
-        offset: cython.longlong = self.digits(2, 2) * 3600
-        for unit in (60, 1):
-            if self.at < self.end:
-                self.skip(58)
-                offset += self.digits(2, 2) * unit
-        self.finished()
-        value: cython.longlong = (hours * 60 + minutes) * 60 + seconds + (-offset if east else offset)
-        # Offsets are below 16 hours; two days more keep the remainder's operand positive.
-        value = (value + 2 * 86_400) % 86_400
-        self.put(34)
-        self.padded(value // 3600, 2)
-        self.put(58)
-        self.padded(value // 60 % 60, 2)
-        self.put(58)
-        self.padded(value % 60, 2)
-        self.raw(self.src, start, stop)
-        self.put(90)
-        return self.put(34)
-
-    def interval(self) -> cython.int:
-        """µs, with months of 30.4375 days; stops at the int64's ends."""
+    def interval(self, rule: cython.int) -> cython.int:
+        """µs, with months of 30.4375 days; stops at the int64's ends. With QUIRK, rounded as Java's doubles are."""
         infinite: cython.int = self.infinity()
         if infinite and self.src[self.at + infinite - 1] == 105:
             return self.constant(b"9223372036854775807" if infinite == 1 else b"-9223372036854775808")
-        months: cython.longlong = 0
-        days: cython.longlong = 0
-        micros: cython.longlong = 0
+        self.parts()
+        if rule == QUIRK:
+            return self.constant(_rounded_interval(self.years * 12 + self.months, self.days, self.micros))
+        months: cython.longlong = self.years * 12 + self.months
+        # A million years stay far from overflow; what is beyond is added up in Python's integers.
+        if abs(months) > 1_000_000 or abs(self.days) > 30_000_000 or abs(self.micros) > 1 << 61:
+            return self.constant(_large_interval(months, self.days, self.micros))
+        return self.number(months * MONTH_US + self.days * DAY_US + self.micros)
+
+    def parts(self) -> cython.int:
+        """Read an interval's parts: years, months, days, and the µs of its time."""
+        self.years = 0
+        self.months = 0
+        self.days = 0
+        self.micros = 0
         while self.at < self.end:
             negative: cython.bint = self.src[self.at] == 45
             if negative or self.src[self.at] == 43:
@@ -262,27 +214,42 @@ class TemporalWriter(Writer):
                 self.skip(58)
                 seconds: cython.longlong = self.digits(2, 2)
                 value = ((value * 60 + minutes) * 60 + seconds) * 1_000_000 + self.fraction()
-                micros = -value if negative else value
+                self.micros = -value if negative else value
             else:
                 self.skip(32)
                 unit: cython.int = self.src[self.at] if self.at < self.end else 0
                 value = -value if negative else value
                 if unit == 121:  # year
-                    months += value * 12
+                    self.years += value
                 elif unit == 109:  # mon
-                    months += value
+                    self.months += value
                 elif unit == 100:  # day
-                    days += value
+                    self.days += value
                 else:
                     raise ValueError(MALFORMED)
                 while self.at < self.end and self.src[self.at] != 32:
                     self.at += 1
             if self.at < self.end:
                 self.skip(32)
-        # A million years stay far from overflow; what is beyond is added up in Python's integers.
-        if abs(months) > 1_000_000 or abs(days) > 30_000_000 or abs(micros) > 1 << 61:
-            return self.constant(_large_interval(months, days, micros))
-        return self.number(months * MONTH_US + days * DAY_US + micros)
+        return 0
+
+
+def _wrapped(days: cython.longlong, clock: cython.longlong) -> cython.longlong:
+    """µs of a timestamp beyond 64 bits, as `Conversions.toEpochMicros` has them: whole seconds stop, their µs wrap."""
+    seconds = int(days) * 86_400 + int(clock) // 1_000_000
+    exact = min(seconds * 1_000_000, 2**63 - 1) + int(clock) % 1_000_000
+    return (exact + 2**63) % 2**64 - 2**63
+
+
+def _rounded_interval(months: cython.longlong, days: cython.longlong, micros: cython.longlong) -> bytes:
+    """As `MicroDuration.durationMicros` adds up, in doubles; its driver has hours, minutes and seconds apart."""
+    sign = -1 if micros < 0 else 1
+    whole, fraction = divmod(abs(int(micros)), 1_000_000)
+    minutes, seconds = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    days_and_months = int(months) * (365.25 / 12.0) + int(days)
+    total = ((days_and_months * 24 + sign * hours) * 60 + sign * minutes) * 60 + sign * (seconds + fraction / 1e6)
+    return b"%d" % max(-(2**63), min(2**63 - 1, int(total * 1e6)))
 
 
 def _large_interval(months: cython.longlong, days: cython.longlong, micros: cython.longlong) -> bytes:

@@ -6,16 +6,15 @@ C types of attributes and arguments are in `transcode_cy.pxd`.
 """
 
 from collections.abc import Sequence
-from decimal import Decimal
 
 from cdc import cython
 from cdc.formats.masks import Digest
-from cdc.formats.postgres.temporal_cy import MALFORMED
+from cdc.formats.postgres.numbers_cy import MALFORMED
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
 else:
-    from cdc.formats.postgres.temporal_cy import TemporalWriter
+    from cdc.formats.postgres.structs_cy import StructWriter
     from cdc.formats.postgres.writer_cy import Writer
 
 TEXT = cython.declare(cython.int, 0)
@@ -35,17 +34,34 @@ BIT = cython.declare(cython.int, 13)
 BITS = cython.declare(cython.int, 14)
 TRUNCATED = cython.declare(cython.int, 16)
 DIGEST = cython.declare(cython.int, 17)
+DOUBLE = cython.declare(cython.int, 20)
+NUMERIC_TEXT = cython.declare(cython.int, 21)
+MONEY = cython.declare(cython.int, 22)
+ISO_DATE = cython.declare(cython.int, 23)
+ISO_TIME = cython.declare(cython.int, 24)
+ISO_TIMESTAMP = cython.declare(cython.int, 25)
+ISO_INTERVAL = cython.declare(cython.int, 26)
+TEXT_BYTES = cython.declare(cython.int, 27)
+GEOMETRIC = cython.declare(cython.int, 28)
+POINT = cython.declare(cython.int, 29)
+GEOMETRY = cython.declare(cython.int, 30)
+VECTOR = cython.declare(cython.int, 31)
+SPARSE_VECTOR = cython.declare(cython.int, 32)
+HSTORE = cython.declare(cython.int, 33)
 
-NOT_FINITE = "NaN and Infinity have no form under decimal: precise; set decimal: string"
+
+FLAT = cython.declare(cython.int, 1)
+NO_NULLS = cython.declare(cython.int, 2)
+FINITE = cython.declare(cython.int, 4)
+"""Rules of arrays, as in `form.ArrayRule`."""
 
 
-class ValueWriter(TemporalWriter):
+class ValueWriter(StructWriter):
     """Writes values by transcoder. `value` sets a cursor over the text that the others read."""
 
     def __init__(self, digests: Sequence[Digest] = ()) -> None:
         super().__init__()
         self.digests = tuple(digests)
-        self.scratch = Writer()
 
     def value(
         self,
@@ -75,17 +91,17 @@ class ValueWriter(TemporalWriter):
         if transcoder == BOOLEAN:
             return self.boolean()
         if transcoder == FLOAT:
-            return self.float_number()
+            return self.float_number(argument)
         if transcoder == DATE:
-            return self.date()
+            return self.date(argument)
         if transcoder == TIME:
             return self.time(argument)
         if transcoder == ZONED_TIME:
-            return self.zoned_time()
+            return self.zoned_time(argument)
         if transcoder == INTERVAL:
-            return self.interval()
+            return self.interval(argument)
         if transcoder == BYTES:
-            return self.octets()
+            return self.octets(argument)
         if transcoder == DECIMAL:
             return self.decimal(argument)
         if transcoder == VARIABLE_DECIMAL:
@@ -98,56 +114,41 @@ class ValueWriter(TemporalWriter):
             return self.truncated(argument)
         if transcoder == DIGEST:
             return self.digest(argument)
+        return self.rarer(transcoder, argument)
+
+    def rarer(self, transcoder: cython.int, argument: cython.int) -> cython.int:
+        """The transcoders of settings and types that few have."""
+        if transcoder == DOUBLE:
+            return self.double(argument)
+        if transcoder == NUMERIC_TEXT:
+            return self.numeric_text()
+        if transcoder == MONEY:
+            return self.money(argument)
+        if transcoder == ISO_TIMESTAMP:
+            return self.iso_timestamp(argument)
+        if transcoder == ISO_DATE:
+            return self.iso_date(argument)
+        if transcoder == ISO_TIME:
+            return self.iso_time(argument)
+        if transcoder == ISO_INTERVAL:
+            return self.iso_interval()
+        if transcoder == POINT:
+            return self.point(argument)
+        if transcoder == GEOMETRY:
+            return self.geometry()
+        if transcoder == VECTOR:
+            return self.vector(argument)
+        if transcoder == SPARSE_VECTOR:
+            return self.sparse_vector(argument)
+        if transcoder == HSTORE:
+            return self.hstore(argument)
+        if transcoder == TEXT_BYTES:
+            return self.binary(argument, self.src, self.at, self.end)
+        if transcoder == GEOMETRIC:
+            return self.geometric(argument)
         raise ValueError("no such transcoder")
 
-    # Numbers, truth and bytes.
-
-    def integer(self) -> cython.int:
-        """Digits as they are, once they are known to be a JSON number."""
-        src: cython.p_uchar = self.src
-        first: cython.Py_ssize_t = self.at
-        if first < self.end and src[first] == 45:
-            first += 1
-        length: cython.Py_ssize_t = self.end - first
-        if length < 1 or length > 20 or (src[first] == 48 and length > 1):
-            raise ValueError(MALFORMED)
-        place: cython.Py_ssize_t = 0
-        for place in range(first, self.end):
-            if src[place] < 48 or src[place] > 57:
-                raise ValueError(MALFORMED)
-        return self.raw(src, self.at, self.end)
-
-    def float_number(self) -> cython.int:
-        """A number as it is, with `.0` where it would read as an integer; NaN and Infinity as strings."""
-        start: cython.Py_ssize_t = self.at
-        if start < self.end and self.src[start] == 45:
-            self.at += 1
-        if self.at < self.end and (self.src[self.at] == 78 or self.src[self.at] == 73):  # NaN, Infinity
-            return self.text(self.src, start, self.end)
-        first: cython.Py_ssize_t = self.at
-        while self.at < self.end and 48 <= self.src[self.at] <= 57:
-            self.at += 1
-        if self.at == first or (self.src[first] == 48 and self.at - first > 1):
-            raise ValueError(MALFORMED)
-        whole: cython.bint = True
-        if self.at < self.end and self.src[self.at] == 46:
-            whole = False
-            self.at += 1
-            self.digits(1, 1)
-            while self.at < self.end and 48 <= self.src[self.at] <= 57:
-                self.at += 1
-        if self.at < self.end and self.src[self.at] == 101:
-            whole = False
-            self.at += 1
-            if self.at < self.end and (self.src[self.at] == 43 or self.src[self.at] == 45):
-                self.at += 1
-            self.digits(1, 4)
-        self.finished()
-        self.raw(self.src, start, self.end)
-        if whole:
-            self.put(46)
-            self.put(48)
-        return 0
+    # Truth and bits.
 
     def boolean(self) -> cython.int:
         if self.end - self.at == 1 and self.src[self.at] == 116:
@@ -155,12 +156,6 @@ class ValueWriter(TemporalWriter):
         if self.end - self.at == 1 and self.src[self.at] == 102:
             return self.constant(b"false")
         raise ValueError(MALFORMED)
-
-    def octets(self) -> cython.int:
-        """A bytea's `\\x…` as base64."""
-        self.skip(92)
-        self.skip(120)
-        return self.hexadecimal(self.src, self.at, self.end)
 
     def bit(self) -> cython.int:
         """`bit(1)`; a `varbit(1)` may be empty, which no boolean is."""
@@ -215,61 +210,6 @@ class ValueWriter(TemporalWriter):
         self.constant(digest)
         return self.put(34)
 
-    # Exact decimals.
-
-    def decimal(self, scale: cython.int) -> cython.int:
-        """The unscaled value as big-endian two's complement in base64."""
-        negative: cython.bint = self.at < self.end and self.src[self.at] == 45
-        if negative:
-            self.at += 1
-        if self.at < self.end and (self.src[self.at] == 78 or self.src[self.at] == 73):  # NaN, Infinity
-            raise ValueError(NOT_FINITE)
-        # The digits without the point, padded with zeros up to the scale.
-        self.scratch.reset()
-        missing: cython.int = scale
-        point: cython.bint = False
-        char: cython.int = 0
-        while self.at < self.end:
-            char = self.src[self.at]
-            if char == 46 and not point:
-                point = True
-            elif 48 <= char <= 57:
-                if point:
-                    missing -= 1
-                self.scratch.put(char)
-            else:
-                raise ValueError(MALFORMED)
-            self.at += 1
-        if missing < 0 or self.scratch.size == 0:
-            raise ValueError(MALFORMED)
-        while missing > 0:
-            self.scratch.put(48)
-            missing -= 1
-        if self.scratch.size > 18:
-            return self.constant(_large_integer(self.scratch.take(), negative))
-        unscaled: cython.longlong = 0
-        self.src = self.scratch.content()
-        for place in range(self.scratch.size):
-            unscaled = unscaled * 10 + (self.src[place] - 48)
-        return self.integer_bytes(-unscaled if negative else unscaled)
-
-    def variable_decimal(self) -> cython.int:
-        """Scale and unscaled value without zeros at the end, where the type has no scale of its own."""
-        point: cython.Py_ssize_t = self.at
-        while point < self.end and self.src[point] != 46:
-            point += 1
-        if point < self.end:
-            while self.src[self.end - 1] == 48:
-                self.end -= 1
-            if self.end == point + 1:
-                self.end = point
-        scale: cython.Py_ssize_t = self.end - point - 1 if point < self.end else 0
-        self.constant(b'{"scale":')
-        self.number(scale)
-        self.constant(b',"value":')
-        self.decimal(cython.cast(cython.int, scale))
-        return self.put(125)
-
     # Arrays.
 
     def array(
@@ -277,6 +217,7 @@ class ValueWriter(TemporalWriter):
         transcoder: cython.int,
         argument: cython.int,
         delimiter: cython.int,
+        rules: cython.int,
         src: cython.p_uchar,
         start: cython.Py_ssize_t,
         end: cython.Py_ssize_t,
@@ -286,8 +227,10 @@ class ValueWriter(TemporalWriter):
         Args:
             transcoder, argument: of the elements.
             delimiter: between them.
+            rules: FLAT, NO_NULLS, FINITE: what Debezium cannot write is null.
             src, start, end: the array's text.
         """
+        opening: cython.Py_ssize_t = self.size
         at: cython.Py_ssize_t = start
         if at < end and src[at] == 91:  # [0:1]={…}
             while at < end and src[at] != 61:
@@ -300,7 +243,12 @@ class ValueWriter(TemporalWriter):
         while at < end:
             if depth == 0 and (not element or src[at] != 123):
                 raise ValueError(MALFORMED)
-            if src[at] == 123 and element:
+            if src[at] == 123 and element and depth == 1 and rules & FLAT:
+                at = self.passed(src, at, end)
+                self.constant(b"null")
+                element = False
+                empty = False
+            elif src[at] == 123 and element:
                 self.put(91)
                 depth += 1
                 empty = True
@@ -327,7 +275,13 @@ class ValueWriter(TemporalWriter):
                     if at == first:
                         raise ValueError(MALFORMED)
                     if at - first == 4 and src[first] == 78 and src[first + 1] == 85 and src[first + 2] == 76:
+                        if rules & NO_NULLS:
+                            self.shrink(opening)
+                            return self.constant(b"null")
                         self.constant(b"null")
+                    elif rules & FINITE and (src[at - 1] == 78 or src[at - 1] == 121):  # NaN, Infinity
+                        self.shrink(opening)
+                        return self.constant(b"null")
                     else:
                         self.value(transcoder, argument, src, first, at)
                 element = False
@@ -335,6 +289,25 @@ class ValueWriter(TemporalWriter):
         if depth != 0 or element:
             raise ValueError(MALFORMED)
         return 0
+
+    def passed(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
+        """Where the inner array that begins at `start` is passed."""
+        at: cython.Py_ssize_t = start
+        depth: cython.int = 0
+        quoted: cython.bint = False
+        while at < end:
+            if src[at] == 92:
+                at += 1
+            elif src[at] == 34:
+                quoted = not quoted
+            elif src[at] == 123 and not quoted:
+                depth += 1
+            elif src[at] == 125 and not quoted:
+                depth -= 1
+                if depth == 0:
+                    return at + 1
+            at += 1
+        raise ValueError(MALFORMED)
 
     def quoted(
         self,
@@ -364,13 +337,3 @@ class ValueWriter(TemporalWriter):
             raise ValueError(MALFORMED)
         self.value(transcoder, argument, plain.content(), 0, plain.size)
         return at + 1
-
-
-def _large_integer(digits: bytes, negative: bool) -> bytes:
-    """More digits than an int64 is sure to hold, in the form of `Writer.integer_bytes`."""
-    value = int(Decimal(digits.decode()))  # int() itself refuses more than 4300 digits
-    value = -value if negative else value
-    size = (value if value >= 0 else ~value).bit_length() // 8 + 1
-    writer = Writer()
-    writer.base64(value.to_bytes(size, "big", signed=True), 0, size)
-    return writer.take()

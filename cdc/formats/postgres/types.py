@@ -1,16 +1,10 @@
-"""PostgreSQL's types: what the catalogue says of them, and the form their values get in events. Pure.
-
-The forms are Debezium's (schemas off, adaptive time precision); `docs/types.md` lists them all.
-"""
+"""PostgreSQL's types: what the catalogue says of them, and how SQL writes them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from dataclasses import dataclass
 from typing import Any, Final
-
-from cdc.formats.handling import Handling
 
 SESSION_SETTINGS: Final[Mapping[str, str]] = {
     "client_encoding": "UTF8",
@@ -82,123 +76,8 @@ def types_from_rows(rows: Iterable[Sequence[Any]]) -> dict[int, TypeInfo]:
     }
 
 
-class Transcoder(IntEnum):
-    """How a value's text becomes JSON. `transcode_cy` has the same numbers as C constants."""
-
-    TEXT = 0
-    INTEGER = 1
-    FLOAT = 2
-    BOOLEAN = 3
-    BYTES = 4
-    DATE = 5
-    TIME = 6
-    TIMESTAMP = 7
-    ZONED_TIMESTAMP = 8
-    ZONED_TIME = 9
-    INTERVAL = 10
-    DECIMAL = 11
-    VARIABLE_DECIMAL = 12
-    BIT = 13
-    BITS = 14
-    ARRAY = 15
-    TRUNCATED = 16
-    DIGEST = 17
-    CONSTANT = 18
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """What becomes of a type's values.
-
-    Args:
-        transcoder: how the text becomes JSON.
-        argument: of the transcoder: digits of a fraction kept (times), scale (decimals),
-            characters (truncated text), place of a mask among the plan's.
-        json: Kafka Connect's type of the JSON value, as in `cdc.schemas.Column.form`.
-        semantic: Debezium's name of the meaning, or None.
-        parameters: what a reader of `semantic` needs, for the schemas topic.
-        connect_parameters: the parameters of Debezium's Connect schema; its version is 1 wherever it has a name.
-        doc: of Debezium's Connect schema.
-        optional: of an element, a field, a key or a value inside of another form: whether it may be null.
-        zero: the JSON that stands for an unknown value of a NOT NULL column, where Debezium
-            cannot leave it null: `before` under an identity that has only the key.
-        element: for arrays, the form of the elements; for maps, of the values.
-        key: for maps, the form of the keys.
-        fields: for structs, their members in order.
-        delimiter: for arrays, between the elements.
-    """
-
-    transcoder: Transcoder
-    argument: int = 0
-    json: str = "string"
-    semantic: str | None = None
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    zero: str = '""'
-    element: Form | None = None
-    delimiter: str = ","
-    connect_parameters: Mapping[str, str] = field(default_factory=dict)
-    doc: str | None = None
-    optional: bool = True
-    key: Form | None = None
-    fields: tuple[tuple[str, Form], ...] = ()
-
-
-_TIME = "io.debezium.time."
-_DATA = "io.debezium.data."
-
-TEXT_FORM: Final = Form(Transcoder.TEXT)
-INT16: Final = Form(Transcoder.INTEGER, json="int16", zero="0")
-INT32: Final = Form(Transcoder.INTEGER, json="int32", zero="0")
-INT64: Final = Form(Transcoder.INTEGER, json="int64", zero="0")
-FLOAT64: Final = Form(Transcoder.FLOAT, json="float64", zero="0.0")
-BYTES: Final = Form(Transcoder.BYTES, json="bytes")
-
-_SIMPLE: Final[Mapping[str, Form]] = {
-    "int2": INT16,
-    "int4": INT32,
-    "int8": INT64,
-    "oid": INT64,
-    "float4": Form(Transcoder.FLOAT, json="float32", zero="0.0"),
-    "float8": FLOAT64,
-    "bool": Form(Transcoder.BOOLEAN, json="boolean", zero="false"),
-    "bytea": BYTES,
-    "date": Form(Transcoder.DATE, json="int32", semantic=_TIME + "Date", zero="0"),
-    "timetz": Form(Transcoder.ZONED_TIME, semantic=_TIME + "ZonedTime", zero='"00:00:00Z"'),
-    "interval": Form(Transcoder.INTERVAL, json="int64", semantic=_TIME + "MicroDuration", zero="0"),
-    "uuid": Form(Transcoder.TEXT, semantic=_DATA + "Uuid"),
-    "json": Form(Transcoder.TEXT, semantic=_DATA + "Json"),
-    "jsonb": Form(Transcoder.TEXT, semantic=_DATA + "Json"),
-    "xml": Form(Transcoder.TEXT, semantic=_DATA + "Xml"),
-    "tsvector": Form(Transcoder.TEXT, semantic=_DATA + "Tsvector"),
-}
-
 _MAX_DEPTH: Final = 32
 """Domains over domains, at most: a loop cannot be in the catalogue, but input is not trusted."""
-
-
-def form_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo], handling: Handling) -> Form:
-    """The form of a column's values.
-
-    Args:
-        type_oid, modifier: of the column.
-        types: from `types_from_rows`; a type that is not there gets its text.
-        handling: how values are written.
-    """
-    info, modifier = base_of(type_oid, modifier, types)
-    if info is None:
-        return TEXT_FORM
-    if info.element_oid is not None:
-        return _array(info, modifier, types, handling)
-    if info.kind == "e":
-        return Form(
-            Transcoder.TEXT,
-            semantic=_DATA + "Enum",
-            parameters={"labels": list(info.labels)},
-            connect_parameters={"allowed": ",".join(info.labels)},
-        )
-    if info.schema != "pg_catalog":
-        return Form(Transcoder.TEXT, semantic=_DATA + "Ltree") if info.name == "ltree" else TEXT_FORM
-    return _SIMPLE.get(info.name) or _modified(info.name, modifier, handling)
 
 
 def base_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> tuple[TypeInfo | None, int]:
@@ -212,91 +91,12 @@ def base_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> tupl
     return None, -1
 
 
-def _array(info: TypeInfo, modifier: int, types: Mapping[int, TypeInfo], handling: Handling) -> Form:
-    # An array's modifier is that of its elements.
-    assert info.element_oid is not None
-    element = form_of(info.element_oid, modifier, types, handling)
-    if element.transcoder is Transcoder.ARRAY:  # an array of a domain over an array
-        element = TEXT_FORM
-    if element.semantic == _DATA + "Enum":  # Debezium's own: PostgresValueConverter.schemaBuilder
-        element = replace(element, optional=False)
-    return Form(Transcoder.ARRAY, json="array", zero="[]", element=element, delimiter=info.delimiter)
-
-
-def _modified(name: str, modifier: int, handling: Handling) -> Form:
-    """Types whose form depends on their modifier."""
-    match name:
-        case "numeric":
-            return _numeric(modifier, handling.decimal)
-        case "time":
-            digits = _fraction_digits(modifier)
-            if digits <= 3:
-                return Form(Transcoder.TIME, 3, "int32", _TIME + "Time", zero="0")
-            return Form(Transcoder.TIME, 6, "int64", _TIME + "MicroTime", zero="0")
-        case "timestamp":
-            digits = _fraction_digits(modifier)
-            if digits <= 3:
-                return Form(Transcoder.TIMESTAMP, 3, "int64", _TIME + "Timestamp", zero="0")
-            return Form(Transcoder.TIMESTAMP, 6, "int64", _TIME + "MicroTimestamp", zero="0")
-        case "timestamptz":
-            return Form(
-                Transcoder.ZONED_TIMESTAMP,
-                _fraction_digits(modifier),
-                semantic=_TIME + "ZonedTimestamp",
-                zero='"1970-01-01T00:00:00Z"',
-            )
-        case "bit" | "varbit":
-            if modifier == 1:
-                return Form(Transcoder.BIT, json="boolean", zero="false")
-            length = modifier if modifier > 0 else 2**31 - 1
-            return Form(
-                Transcoder.BITS,
-                json="bytes",
-                semantic=_DATA + "Bits",
-                parameters={"length": length},
-                connect_parameters={"length": str(length)},
-            )
-        case _:
-            return TEXT_FORM
-
-
-def _fraction_digits(modifier: int) -> int:
-    return modifier if 0 <= modifier <= 6 else 6
-
-
 def numeric_modifier(modifier: int) -> tuple[int, int] | None:
     """(precision, scale) of a numeric's modifier, None where it has none. The scale may be negative."""
     if modifier < 4:
         return None
     scale = (modifier - 4) & 0x7FF
     return (modifier - 4) >> 16 & 0xFFFF, (scale ^ 0x400) - 0x400
-
-
-def _numeric(modifier: int, decimal: str) -> Form:
-    limits = numeric_modifier(modifier)
-    if decimal == "double":
-        return FLOAT64
-    if decimal == "string":
-        parameters = {"precision": limits[0], "scale": limits[1]} if limits else {}
-        return Form(Transcoder.TEXT, parameters=parameters, zero='"0"')
-    if limits is None or limits[1] < 0:
-        return Form(
-            Transcoder.VARIABLE_DECIMAL,
-            json="struct",
-            semantic=_DATA + "VariableScaleDecimal",
-            zero='{"scale":0,"value":"AA=="}',
-            doc="Variable scaled decimal",
-            fields=(("scale", replace(INT32, optional=False)), ("value", replace(BYTES, optional=False))),
-        )
-    return Form(
-        Transcoder.DECIMAL,
-        limits[1],
-        "bytes",
-        "org.apache.kafka.connect.data.Decimal",
-        {"scale": limits[1], "precision": limits[0]},
-        zero='"AA=="',
-        connect_parameters={"scale": str(limits[1]), "connect.decimal.precision": str(limits[0])},
-    )
 
 
 _SQL_NAMES: Final[Mapping[str, str]] = {
@@ -384,7 +184,7 @@ _LOCAL_NAMES: Final = frozenset(
         "role",
         "type",
     )
-) | {"aclitem", "money"}
+) | {"aclitem"}
 """Built-in types whose text means something only inside the source's database or locale."""
 
 
@@ -400,4 +200,6 @@ def target_type(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> 
         return target_type(info.element_oid, modifier, types) + "[]"
     if info.schema != "pg_catalog" or info.name in _LOCAL_NAMES:
         return "text"
+    if info.name == "money":  # its text depends on the locale, and events have it without
+        return "numeric"
     return type_text(info.oid, modifier, types)

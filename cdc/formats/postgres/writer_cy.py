@@ -1,4 +1,4 @@
-"""Writes JSON into one growing buffer: constants, numbers, texts, base64. Pure; compiled where possible.
+"""Writes JSON into one growing buffer: constants, numbers, texts. Pure; compiled where possible.
 
 Compiled, the buffer is C memory and nothing is made into a Python object; interpreted, it is
 a `bytearray`. Both write the same bytes. What cannot be written raises ValueError without
@@ -10,7 +10,6 @@ saying the value. C types of attributes and arguments are in `writer_cy.pxd`.
 # run both halves on the same input. Callers see the annotations all the same.
 
 import re
-from binascii import Error, b2a_base64, unhexlify
 
 from cdc import cython
 
@@ -26,7 +25,6 @@ CHUNK = cython.declare(cython.Py_ssize_t, 1 << 12)
 """So many bytes of a text at a time: its worst case, six times as long, is reserved ahead."""
 
 NOT_UTF8 = "not valid UTF-8"
-NOT_HEX = "not hexadecimal: bytea_output must be hex"
 
 ESCAPES = {bytes((code,)): b"\\u%04X" % code for code in range(32)} | {
     b"\b": b"\\b",
@@ -41,7 +39,6 @@ SPECIAL = re.compile(rb'[\x00-\x1f"\\]')
 
 if cython.compiled:
     _digits = cython.declare(cython.p_uchar, b"0123456789ABCDEF")
-    _base64 = cython.declare(cython.p_uchar, b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 
 
 class Writer:
@@ -92,6 +89,19 @@ class Writer:
         if cython.compiled:
             return self.out
         return bytes(self.buffer)
+
+    def shrink(self, size: cython.Py_ssize_t) -> cython.int:
+        """Forget what was written behind the first `size` bytes."""
+        self.size = size
+        if not cython.compiled:
+            del self.buffer[size:]
+        return 0
+
+    def cut(self, start: cython.Py_ssize_t) -> bytes:
+        """What was written from `start` on; it is taken out."""
+        written: bytes = self.out[start : self.size] if cython.compiled else bytes(self.buffer[start:])
+        self.shrink(start)
+        return written
 
     def put(self, byte: cython.int) -> cython.int:
         """One byte."""
@@ -179,78 +189,6 @@ class Writer:
         # The chunk before reserved more than it wrote.
         self.out[self.size] = 34
         self.size += 1
-        return 0
-
-    def hexadecimal(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
-        """Hexadecimal digits as a JSON string of base64."""
-        if not cython.compiled:
-            try:
-                return self.constant(b'"' + b2a_base64(unhexlify(src[start:end]), newline=False) + b'"')
-            except Error:
-                raise ValueError(NOT_HEX) from None
-        if (end - start) % 2:
-            raise ValueError(NOT_HEX)
-        self.reserve((end - start) // 6 * 4 + 6)
-        self.put(34)
-        group: cython.uint = 0
-        high: cython.int = 0
-        low: cython.int = 0
-        count: cython.int = 0
-        at: cython.Py_ssize_t = start
-        while at < end:
-            group = 0
-            count = 0
-            while count < 3 and at < end:
-                high = _hex_value(src[at])
-                low = _hex_value(src[at + 1])
-                if high < 0 or low < 0:
-                    raise ValueError(NOT_HEX)
-                group |= (high << 4 | low) << (16 - 8 * count)
-                count += 1
-                at += 2
-            _put_group(self, group, count)
-        self.put(34)
-        return 0
-
-    def base64(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
-        """Bytes as a JSON string of base64."""
-        if not cython.compiled:
-            return self.constant(b'"' + b2a_base64(src[start:end], newline=False) + b'"')
-        self.put(34)
-        group: cython.uint = 0
-        count: cython.int = 0
-        at: cython.Py_ssize_t = start
-        while at < end:
-            group = 0
-            count = 0
-            while count < 3 and at < end:
-                group |= cython.cast(cython.uint, src[at]) << (16 - 8 * count)
-                count += 1
-                at += 1
-            _put_group(self, group, count)
-        self.put(34)
-        return 0
-
-    def integer_bytes(self, value: cython.longlong) -> cython.int:
-        """An integer's shortest big-endian two's complement, as a JSON string of base64 (Java's BigInteger)."""
-        size: cython.int = 1
-        probe: cython.longlong = value if value >= 0 else -(value + 1)
-        while probe >= 128:
-            probe = probe >> 8
-            size += 1
-        if not cython.compiled:
-            return self.base64(value.to_bytes(size, "big", signed=True), 0, size)
-        self.put(34)
-        group: cython.uint = 0
-        count: cython.int = 0
-        for place in range(size - 1, -1, -1):
-            group |= cython.cast(cython.uint, (value >> (8 * place)) & 255) << (16 - 8 * count)
-            count += 1
-            if count == 3 or place == 0:
-                _put_group(self, group, count)
-                group = 0
-                count = 0
-        self.put(34)
         return 0
 
 
@@ -369,27 +307,3 @@ if cython.compiled:
             if src[at + place] < 0x80 or src[at + place] > 0xBF:
                 return 0
         return more
-
-    @cython.cfunc
-    @cython.inline
-    def _hex_value(digit: cython.int) -> cython.int:
-        if 48 <= digit <= 57:
-            return digit - 48
-        if 97 <= digit <= 102:
-            return digit - 87
-        if 65 <= digit <= 70:
-            return digit - 55
-        return -1
-
-    @cython.cfunc
-    @cython.exceptval(-1)
-    def _put_group(writer: Writer, group: cython.uint, count: cython.int) -> cython.int:
-        """Up to three bytes (the high ones of 24 bits) as four characters of base64."""
-        writer.reserve(4)
-        out: cython.p_uchar = writer.out + writer.size
-        out[0] = _base64[group >> 18]
-        out[1] = _base64[group >> 12 & 63]
-        out[2] = _base64[group >> 6 & 63] if count > 1 else 61
-        out[3] = _base64[group & 63] if count > 2 else 61
-        writer.size += 4
-        return 0

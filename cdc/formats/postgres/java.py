@@ -1,0 +1,120 @@
+"""What Java 17, on which Debezium runs, does in its own way: orders of maps, digits of floats. Pure."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+
+
+def order_of_texts(keys: Sequence[str]) -> list[int]:
+    """Places of the keys, put into `new HashMap<>()` one by one, as it gives them back."""
+    return _order([_string_hash(key) for key in keys], 16)
+
+
+def order_of_numbers(keys: Sequence[int]) -> list[int]:
+    """The same for `new HashMap<Short, …>(len(keys))`."""
+    capacity = 1
+    while capacity < len(keys):
+        capacity *= 2
+    return _order(keys, capacity)
+
+
+def _order(hashes: Sequence[int], capacity: int) -> list[int]:
+    """By bucket of the final table, inside of one as they were put; but buckets of eight became trees."""
+    while len(hashes) > capacity * 3 // 4:
+        capacity *= 2
+    return sorted(range(len(hashes)), key=lambda place: (hashes[place] ^ hashes[place] >> 16) & (capacity - 1))
+
+
+def _string_hash(text: str) -> int:
+    """`String.hashCode`, over UTF-16, as an unsigned number."""
+    units = text.encode("utf-16-le")
+    value = 0
+    for at in range(0, len(units), 2):
+        value = (value * 31 + units[at] + (units[at + 1] << 8)) & 0xFFFFFFFF
+    return value
+
+
+def digits_of_float(text: bytes, size: int) -> tuple[bytes, int]:
+    """The digits of a positive float of `size` bytes, and the power of ten that 0.DIGITS is multiplied with.
+
+    As `jdk.internal.math.FloatingDecimal` makes them before JDK 19: for numbers from 2**24 (or 2**53) on, for
+    powers of two and among the smallest ones it has digits more, or others, than the shortest.
+
+    Raises:
+        ValueError: no float of that size is so large or small.
+    """
+    mantissa, exponent, bits = _parts(_rounded(float(text), size), size)
+    zeros = (mantissa & -mantissa).bit_length() - 1
+    used = 53 - zeros
+    tiny = max(0, used - exponent - 1)
+    if tiny == 0 and exponent <= 62:
+        # Digits of whole numbers that the float's bits are not sure of.
+        dropped = max(0, exponent - bits - 1) * 30_103 // 100_000
+        whole = mantissa << exponent - 52 if exponent >= 52 else mantissa >> 52 - exponent
+        if dropped:
+            whole = (whole + 10**dropped // 2) // 10**dropped
+        digits = str(whole)
+        return digits.rstrip("0").encode(), len(digits) + dropped
+    return _hard_case(mantissa, exponent, bits, used, tiny)
+
+
+def _rounded(value: float, size: int) -> float:
+    try:
+        (rounded,) = (value,) if size == 8 else struct.unpack("f", struct.pack("f", value))
+    except OverflowError:
+        rounded = math.inf
+    if rounded == 0 or math.isinf(rounded):
+        raise ValueError("not a number that the type holds")
+    return float(rounded)
+
+
+def _parts(value: float, size: int) -> tuple[int, int, int]:
+    """53 bits of which the first is set, the exponent of that one, and how many of them the float can hold."""
+    fraction, exponent = math.frexp(value)
+    least, bits = (-149, 24) if size == 4 else (-1074, 53)
+    return int(fraction * 2**53), exponent - 1, min(bits, exponent - least)
+
+
+def _bits_of_five(power: int) -> int:
+    """As the JDK reckons how many bits 5**power has."""
+    return (5**power).bit_length() if 0 < power <= 26 else 3 * power
+
+
+def _hard_case(mantissa: int, exponent: int, bits: int, used: int, tiny: int) -> tuple[bytes, int]:
+    """Steele and White's digits, with the JDK's tests for an end of them."""
+    scale = math.floor((mantissa / 2**52 - 1.5) * 0.289529654 + 0.176091259 + exponent * 0.301029995663981)
+    fives, tens = max(0, -scale), max(0, scale)
+    b2, s2 = fives + tiny + exponent, tens + tiny
+    m2 = b2 - bits
+    b2 -= used - 1
+    common = min(b2, s2)
+    b2, s2, m2 = b2 - common, s2 - common, m2 - common
+    if used == 1:
+        m2 -= 1
+    if m2 < 0:
+        b2, s2, m2 = b2 - m2, s2 - m2, 0
+    small = used + b2 + _bits_of_five(fives) < 64 and s2 + 1 + _bits_of_five(tens + 1) < 64
+    rest = (mantissa >> 53 - used) * 5**fives << b2
+    divisor = 5**tens << s2
+    margin = 5**fives << m2
+    digits: list[int] = []
+    high = low = False
+    while not (high or low):
+        digit, rest = divmod(rest, divisor)
+        rest *= 10
+        margin *= 10
+        low = rest < margin
+        high = rest + margin > divisor * 10 or (not small and rest + margin == divisor * 10)
+        first = not digits
+        if first and not digit and not high:
+            scale -= 1
+        else:
+            digits.append(digit)
+        if first and not -3 <= scale < 8:
+            high = low = False
+    if high and (not low or rest * 2 > divisor * 10 or (rest * 2 == divisor * 10 and digits[-1] % 2)):
+        digits[-1] += 1
+    number = str(int("".join(map(str, digits[:-1])) or "0") * 10 + digits[-1])
+    return number.rstrip("0").encode(), scale + 1 + len(number) - len(digits)
