@@ -96,7 +96,7 @@ def converter(column: Column) -> Convert:
     if column.semantic in _BY_COLUMN:
         return partial(_BY_COLUMN[column.semantic], column)
     if column.form == "array":
-        return partial(_array, converter(column.items) if column.items else text)
+        return partial(_array, converter(column.items) if column.items else text, _holds_lists(column.items))
     if column.parameters.get("type") == "hstore":
         return structs.hstore
     if "encoding" in column.parameters:
@@ -252,18 +252,23 @@ _BY_KIND: Final[Mapping[Kind, Convert]] = {
 }
 
 
-def _array(element: Convert, value: Any) -> str:
+def _holds_lists(items: Column | None) -> bool:
+    """Whether an element is itself a JSON array (a vector); else an inner array is one more dimension."""
+    return items is not None and items.form == "array"
+
+
+def _array(element: Convert, of_lists: bool, value: Any) -> str:
     """An array's literal; every element but NULL is quoted, so that no text is taken for syntax."""
     if not isinstance(value, list):
         raise ValueError("not an array")
-    return "{" + ",".join(_element(element, item) for item in value) + "}"
+    return "{" + ",".join(_element(element, of_lists, item) for item in value) + "}"
 
 
-def _element(convert: Convert, item: Any) -> str:
+def _element(convert: Convert, of_lists: bool, item: Any) -> str:
     if item is None:
         return "NULL"
-    if isinstance(item, list):
-        return _array(convert, item)
+    if isinstance(item, list) and not of_lists:
+        return _array(convert, of_lists, item)
     return '"' + convert(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
