@@ -14,7 +14,7 @@ from cdc.connections import WatchedConnection
 from cdc.errors import SourceError, SourceUnavailable
 from cdc.formats.postgres.plan import Facts
 from cdc.formats.postgres.relation import Relation, RelationColumn
-from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, TypeInfo, types_from_rows
+from cdc.formats.postgres.types import TYPES_QUERY, TypeInfo, session_settings, types_from_rows
 from cdc.patterns import matches, most_specific
 
 from .replication import connection_error
@@ -66,7 +66,7 @@ class Table:
         return Relation(self.oid, self.schema, self.name, self.identity, self.columns)
 
 
-def connect(conninfo: str, subject: str) -> Session:
+def connect(conninfo: str, subject: str, *, quirks: bool = False) -> Session:
     """A session for catalog queries, with the text formats that events are made from.
 
     Raises: SourceUnavailable, SourceError.
@@ -76,7 +76,7 @@ def connect(conninfo: str, subject: str) -> Session:
     except psycopg.OperationalError as error:
         raise connection_error(subject, str(error)) from error
     with reading(subject):
-        for name, value in SESSION_SETTINGS.items():
+        for name, value in session_settings(quirks=quirks).items():
             connection.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
     return connection
 

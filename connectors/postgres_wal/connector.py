@@ -69,7 +69,11 @@ class PostgresWalConnector:
         self._publication = section.publication or names.publication_name(settings.name, name)
         application = f"cdc {settings.name}.{name}"
         self._sessions = Sessions(
-            settings.databases[section.database], application, section.session_timeout, self._subject
+            settings.databases[section.database],
+            application,
+            section.session_timeout,
+            self._subject,
+            section.handling.quirks,
         )
         self._log = structlog.get_logger().bind(connector=name)
         self._stopping = False

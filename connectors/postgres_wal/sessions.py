@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cdc.databases import conninfo
-from cdc.formats.postgres.types import SESSION_SETTINGS
+from cdc.formats.postgres.types import session_settings
 from cdc.settings import DatabaseSettings
 
 from . import catalog
@@ -24,12 +24,14 @@ class Sessions:
         application: the name that the server's views show.
         timeout: seconds without a sign of life after which the server ends a replication session.
         subject: what to call the connector in errors.
+        quirks: whether the text of values is as Debezium gets it.
     """
 
     database: DatabaseSettings
     application: str
     timeout: float
     subject: str
+    quirks: bool = False
 
     @property
     def conninfo(self) -> str:
@@ -38,7 +40,7 @@ class Sessions:
 
     def catalog(self) -> catalog.Session:
         """A session for catalog queries. Raises: SourceUnavailable, SourceError."""
-        return catalog.connect(self.conninfo, self.subject)
+        return catalog.connect(self.conninfo, self.subject, quirks=self.quirks)
 
     def replication(self) -> ReplicationConnection:
         """A replication session that frees what it holds when we hang. Raises: SourceUnavailable, SourceError."""
@@ -51,7 +53,7 @@ class Sessions:
             "idle_in_transaction_session_timeout": IDLE_TIMEOUT,
         }
         try:
-            for setting, value in {**SESSION_SETTINGS, **watched}.items():
+            for setting, value in {**session_settings(quirks=self.quirks), **watched}.items():
                 connection.execute(f"SET {setting} = '{value}'")
         except BaseException:
             connection.close()

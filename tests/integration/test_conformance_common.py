@@ -23,7 +23,7 @@ from cdc.formats.handling import Handling
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import Facts, SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
-from cdc.formats.postgres.types import SESSION_SETTINGS, TYPES_QUERY, types_from_rows
+from cdc.formats.postgres.types import TYPES_QUERY, session_settings, types_from_rows
 from cdc.table_settings import ColumnChoice
 from connectors.postgres_wal.pgoutput import Begin, Truncate, parse
 from connectors.postgres_wal.settings import TableOptions
@@ -54,7 +54,6 @@ _JULIAN = {"tsa": _OLD, "ts3a": _OLD, "tza": _OLD, "tz0a": _OLD}
 
 DIFFERENT = {
     "defaults_and_nulls": {"*": "Debezium writes a column's default where the row has NULL: see tests of the plan"},
-    "guc_floats": {"f": "Debezium takes the rounding that the database sets"},
     "x_numeric_string": {"nneg": "Debezium takes the scale -2 for 2046 and writes as many zeros"},
     **{
         f"x_{kind}_{mode}": _JULIAN
@@ -191,7 +190,7 @@ def run(database: Database, case: dict[str, Any]) -> list[Record]:
         writer.execute("CREATE PUBLICATION conformance FOR ALL TABLES")
         writer.execute("SELECT pg_create_logical_replication_slot('conformance', 'pgoutput')")
         with database.connect() as reader:
-            for name, value in SESSION_SETTINGS.items():
+            for name, value in session_settings(quirks=True).items():
                 reader.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
             records = list(snapshot(reader, case)) if case["connector"]["snapshot.mode"] == "initial" else []
             for step in case["stream"]:

@@ -16,6 +16,12 @@ SESSION_SETTINGS: Final[Mapping[str, str]] = {
 }
 """What every connection to the source must set: the text of values depends on it."""
 
+
+def session_settings(*, quirks: bool) -> dict[str, str]:
+    """SESSION_SETTINGS; with quirks floats are rounded as the database says, as they are for Debezium."""
+    return {name: value for name, value in SESSION_SETTINGS.items() if not (quirks and name == "extra_float_digits")}
+
+
 TYPES_QUERY: Final = """
 with recursive wanted(oid) as (
     select unnest(%s::oid[])
