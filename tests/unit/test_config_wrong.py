@@ -104,6 +104,8 @@ WRONG = [
           'connectors.warehouse.tables."public.orders".message_key', ("holds id", "columns.exclude")),
     Wrong("include and exclude", "[public.orders,", "[public.orders: {columns: {include: [a], exclude: [b]}},", 15,
           'connectors.warehouse.tables."public.orders".columns', ("include or exclude, not both",)),
+    Wrong("column's expression", "[public.orders,", '[public.orders: {mask: {"/(/": {asterisks: 3}}},', 15,
+          'connectors.warehouse.tables."public.orders".mask', ("/(/ is no regular expression",)),
     Wrong("unknown mask", "[public.orders,", "[public.orders: {mask: {email: md5}},", 15,
           'connectors.warehouse.tables."public.orders".mask.email', ("must be hmac", "not 'md5'")),
     Wrong("slot name", "type: postgres_wal", "type: postgres_wal\n    slot: My-Slot", 14, "connectors.warehouse.slot",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from cdc.errors import ConfigError
 from cdc.formats.connect_schema import adjusted
@@ -333,3 +334,8 @@ def test_a_placeholder_has_the_form_of_its_column(kind: str | tuple[str, int], e
     (_, column) = planned({"v": kind}, placeholder="?!").columns
     assert column.placeholder == (expected and expected.encode())
     assert column.description.placeholder == (None if expected is None else json.loads(expected))
+
+
+def test_an_algorithm_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must be one of MD5"):
+        TableOptions.model_validate({"mask": {"v": {"hash": "SHA-9", "salt": "x"}}})
