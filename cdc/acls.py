@@ -64,14 +64,11 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
     for name, connector in connectors.items():
         own_id = names.transactional_id(settings.name, name)
         yield Acl(("Describe", "Write"), "transactional-id", own_id, f"connector {name} publishes exactly once")
-        for entry in connector.captured() or ["*"]:
-            topic, prefixed = _literal(names.topic_of_entry(settings.name, entry))
+        for entry in connector.event_topics(settings.name) or [f"{settings.name}.*"]:
+            topic, prefixed = _literal(entry)
             yield Acl(making, "topic", topic, "events", prefixed)
         for topic in connector.other_topics(settings.name):
             yield Acl(making, "topic", topic, "messages, transactions or heartbeats")
-        for entry in connector.routed():
-            topic, prefixed = _literal(entry)
-            yield Acl(making, "topic", topic, "routed events", prefixed)
     # librdkafka asks for the coordinator of a consumer's group even if nothing is joined or committed.
     yield Acl(("Describe",), "group", f"{settings.name}.cdc", "readers of the bridge's own topics", prefixed=True)
     if connectors:

@@ -10,6 +10,7 @@ supervisor starts the worker again after a pause when it is true.
     ├── Refused                  would be unsafe to go on                       exit 3
     ├── SecretUnavailable        a password file or command gives nothing for now (retriable)
     ├── SpoolFull                what has to be held on disk does not fit there
+    ├── SchemaChanged            a table's columns are others than `schema_changes` lets through
     ├── TransformFailed          a transform of the user's cannot do with an event
     ├── SourceError              the source said no
     │   ├── SourceUnavailable    … for now (retriable)
@@ -108,6 +109,12 @@ class SecretUnavailable(CdcError):
 
 class SpoolFull(CdcError):
     """What must be held on disk does not fit: the disk is full, or the quota is used up. Nothing is lost."""
+
+
+class SchemaChanged(CdcError):
+    """A table's columns are others than its policy lets through. Nothing of the new form is published."""
+
+    exit_code = 3
 
 
 class TransformFailed(CdcError):

@@ -134,8 +134,7 @@ class Holdings:
         section = self._settings.connectors[self._connector]
         if section.goes_on():
             return
-        captured = section.captured() or ()
-        wanted = [names.topic_of_entry(self._settings.name, entry) for entry in captured]
+        wanted = section.event_topics(self._settings.name) or ()
         there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
         rowless = names.rowless_topics(self._settings.name)
         mine = [topic for topic in there if topic not in rowless and patterns.matching(wanted, topic)]

@@ -69,14 +69,10 @@ def _declared(settings: Settings, chosen: Collection[str], cluster: _Cluster) ->
     if connectors:
         yield from topics.own_topics(settings).items()
     for connector in connectors:
-        for entry in connector.captured() or ():
-            topic = names.topic_of_entry(settings.name, entry)
-            found = _matching(topic, cluster, settings) if patterns.is_pattern(entry) else [topic]
-            yield from ((name, topics.event_topic(settings, name)) for name in found)
-        yield from ((name, topics.event_topic(settings, name)) for name in connector.other_topics(settings.name))
-        for topic in connector.routed():
+        for topic in connector.event_topics(settings.name) or ():
             found = _matching(topic, cluster, settings) if patterns.is_pattern(topic) else [topic]
             yield from ((name, topics.event_topic(settings, name)) for name in found)
+        yield from ((name, topics.event_topic(settings, name)) for name in connector.other_topics(settings.name))
 
 
 def _matching(pattern: str, cluster: _Cluster, settings: Settings) -> list[str]:

@@ -43,6 +43,17 @@ def matches(pattern: str, name: str) -> bool:
     return pattern == name or fnmatchcase(name, pattern)
 
 
+def groups(pattern: str, name: str) -> dict[str, str]:
+    """What the named groups of a regular expression hold of a name that it means; empty for other patterns."""
+    found = _compiled(pattern).fullmatch(name) if is_expression(pattern) else None
+    return {} if found is None else {group: text or "" for group, text in found.groupdict().items()}
+
+
+def group_names(pattern: str) -> frozenset[str]:
+    """The named groups of a regular expression."""
+    return frozenset(_compiled(pattern).groupindex) if is_expression(pattern) else frozenset()
+
+
 def matching(patterns: Iterable[str], name: str) -> list[str]:
     """Those of `patterns` that match `name`, the most specific one last.
 

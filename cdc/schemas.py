@@ -34,6 +34,7 @@ class Column:
         attnum: the column's number in the source (recognises renames), 0 if unknown.
         parameters: what a reader of `semantic` needs (`scale`, `length`, `labels` …).
         placeholder: what stands for a value that did not change and is not known; None: nothing does.
+        comment: the column's, in the source.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column:
     attnum: int = 0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     placeholder: Any = None
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,10 @@ class TableSchema:
         topic: the event topic.
         columns: in the order of the events' members.
         key: names of the columns of the event key, in the key's order; empty without one.
-        position: `cdc.pos` of the first event that has this form.
+        position: `cdc.pos` of the first event that has this form; it begins with the LSN.
+        comment: the table's, in the source.
+        oid: of the table in the source; another one when it was made again.
+        revision: how many forms the table has had, this one included; 0 if that is not known.
     """
 
     table: str
@@ -65,6 +70,9 @@ class TableSchema:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     position: str
+    comment: str | None = None
+    oid: int = 0
+    revision: int = 0
 
     def to_bytes(self) -> bytes:
         document = {"version": FORMAT_VERSION, **asdict(self)}
@@ -84,6 +92,9 @@ class TableSchema:
             columns=tuple(_column(c) for c in document["columns"]),
             key=tuple(document["key"]),
             position=document["position"],
+            comment=document.get("comment"),
+            oid=document.get("oid", 0),
+            revision=document.get("revision", 0),
         )
 
 

@@ -198,9 +198,10 @@ class ConnectorSettings(Model):
         """Whether it goes on where something else stopped: its topics may have events before its first start."""
         return False
 
-    def routed(self) -> Sequence[str]:
-        """Names and patterns of topics that events are sent to beside those of the tables."""
-        return ()
+    def event_topics(self, bridge: str) -> Sequence[str] | None:
+        """Names and patterns of the topics that events of tables go to; None: cannot be known."""
+        captured = self.captured()
+        return None if captured is None else [names.topic_of_entry(bridge, entry) for entry in captured]
 
     def wrongs(self, settings: Settings, name: str) -> Iterable[Wrong]:
         """What does not fit together, judged without I/O, in this section `name` or with others.

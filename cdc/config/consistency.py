@@ -6,7 +6,7 @@ the line in the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from difflib import get_close_matches
 
 from cdc import databases, kafka, names, patterns
@@ -85,11 +85,9 @@ def _captured(settings: Settings) -> dict[str, list[str]] | None:
 
 
 def _topics_nobody_fills(settings: Settings) -> Iterator[Wrong]:
-    captured = _captured(settings)
-    if captured is None:
+    if _captured(settings) is None:
         return
-    filled = [names.topic_of_entry(settings.name, table) for tables in captured.values() for table in tables]
-    filled += [topic for section in settings.connectors.values() for topic in section.routed()]
+    filled = [topic for one in settings.connectors.values() for topic in one.event_topics(settings.name) or ()]
     for name, sink in settings.sinks.items():
         for number, topic in enumerate(sink.topics):
             if patterns.is_expression(topic):
@@ -112,6 +110,8 @@ def _collision_wrongs(settings: Settings) -> Iterator[Wrong]:
             schema, dot, rest = table.partition(".")
             if patterns.is_pattern(table) or not dot:
                 continue
+            if names.event_topic(settings.name, schema, rest) not in _topics(settings, connector):
+                continue
             path: Path = ("connectors", connector, "tables", table)
             other = tables.setdefault((schema, rest), path)
             if other[1] != connector:
@@ -121,6 +121,10 @@ def _collision_wrongs(settings: Settings) -> Iterator[Wrong]:
         message = f"topic {topic} would belong to {' and '.join(owners)}"
         schema, _, rest = owners[-1].partition(".")
         yield Wrong(tables[(schema, rest)], message, "capture them by bridges of different names")
+
+
+def _topics(settings: Settings, connector: str) -> Collection[str]:
+    return settings.connectors[connector].event_topics(settings.name) or ()
 
 
 def _may_meet(one: str, other: str) -> bool:

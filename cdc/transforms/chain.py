@@ -93,7 +93,7 @@ class Chain:
                 ended = []
                 continue
             event = parse(one, self._schemas)
-            position = event.position
+            table, position = event.table or table, event.position
             results = self._apply(event, table)
             ended = [result for result in results if result.op == "d"]
             for result in results:

@@ -46,6 +46,12 @@ class Event:
         return self.value.get("after") or self.value.get("before") or {}
 
     @property
+    def table(self) -> str:
+        """The source's name of the table, "schema.table"; empty for what is no envelope any more."""
+        source = self.value.get("source") if isinstance(self.value, dict) else None
+        return f"{source.get('schema')}.{source.get('table')}" if source else ""
+
+    @property
     def position(self) -> str:
         """Where it stands in the source, to be told."""
         if not isinstance(self.value, dict):

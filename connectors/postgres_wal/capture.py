@@ -19,6 +19,7 @@ from cdc.patterns import is_pattern, matching
 from cdc.settings import Settings
 
 from . import catalog
+from .drift import Form, changes, refusal
 from .ledger import Ledger
 from .publication import Wanted, check_publication, ensure_publication
 from .settings import PostgresWalSettings
@@ -100,6 +101,21 @@ class Capture:
             self._refuse(name, error)
             self._ledger.miss(name)
             return None
+
+    def admit(self, table: PlannedTable, position: str) -> None:
+        """Note the columns of a table whose rows come next in this form.
+
+        Raises: SchemaChanged: they are others than its policy lets through.
+        """
+        # The catalogue may not have a column any more that older WAL has.
+        table.numbers = {**self._ledger.numbers(table.full_name), **table.numbers}
+        self._ledger.number(table.full_name, {name: table.numbers.get(name, 0) for name in table.column_names})
+        before = self._ledger.watched(table.full_name)
+        if table.numbered is not None and before is not None:
+            refused = refusal(table.full_name, table.policy, position, changes(Form.from_json(before), table.numbered))
+            if refused is not None:
+                raise refused
+        self._ledger.watch(table.full_name, None if table.numbered is None else table.numbered.as_json())
 
     def publish(self) -> catalog.Publication:
         """Make the publication, or add the tables that it lacks.

@@ -218,6 +218,20 @@ def load_types(connection: Session, oids: Iterable[int], subject: str) -> dict[i
         return types_from_rows(connection.execute(TYPES_QUERY, [sorted(set(oids))]).fetchall())
 
 
+COMMENTS_QUERY = """
+SELECT obj_description(%(oid)s, 'pg_class'), coalesce(jsonb_object_agg(attname, col_description(attrelid, attnum))
+  FILTER (WHERE col_description(attrelid, attnum) IS NOT NULL), '{}')
+FROM pg_attribute WHERE attrelid = %(oid)s AND attnum > 0 AND NOT attisdropped
+"""
+
+
+def comments(connection: Session, oid: int, subject: str) -> tuple[str | None, dict[str, str]]:
+    """The comment of a table, and of its columns by name, as they are now."""
+    with reading(subject):
+        row = connection.execute(COMMENTS_QUERY, {"oid": oid}).fetchone()
+    return (row[0], row[1]) if row is not None else (None, {})
+
+
 def describe_columns(connection: Session, oid: int, subject: str) -> Facts:
     """A table's columns as they are now."""
     with reading(subject):

@@ -130,13 +130,13 @@ FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped AND at
 
 
 def _identity(checked: Checked, table: catalog.Table) -> Iterator[Finding]:
-    topic = names.event_topic(checked.settings.name, table.schema, table.name)
+    entry = most_specific(checked.section.tables, table.full_name) or ""
+    topic = checked.section.topic_of(checked.settings.name, entry, table.schema, table.name)
     quoted = table.identifier.as_string()
     if not table.primary_key and table.options.message_key is None:
         if table.identity in ("d", "n"):
             message = "no primary key or replica identity: once published, its UPDATEs and DELETEs are refused"
             yield checked.finding("error", table.full_name, message, f"ALTER TABLE {quoted} REPLICA IDENTITY FULL;")
-        entry = most_specific(checked.section.tables, table.full_name) or ""
         keyless = keyless_on_compacted(checked.settings, checked.name, entry, table.full_name, topic)
         if keyless is not None:
             yield checked.finding("error", table.full_name, str(keyless))

@@ -325,6 +325,8 @@ class PostgresWalConnector:
             names.schemas_topic(self._settings.name),
             self._ledger.describe,
             Beside.of(section, self._settings.name, capture.planner.source),
+            capture.admit,
+            self._ledger.described,
         )
         snapshots = Snapshots(
             self._ledger,

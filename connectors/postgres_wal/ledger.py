@@ -49,6 +49,7 @@ class Ledger:
         }
         self._covered: tuple[str, ...] | None = tuple(stored["covered"]) if "covered" in stored else None
         self._missed: set[str] = set(stored.get("missed", ()))
+        self._forms: dict[str, int] = dict(stored.get("forms", {}))
         self._healing = bool(stored.get("healing", False))
         self._paused = bool(stored.get("paused", False))
         self.revision = int(stored.get("revision", 0))
@@ -61,6 +62,7 @@ class Ledger:
             "tables": {name: dict(entry) for name, entry in self._tables.items()},
             **({"covered": list(self._covered)} if self._covered is not None else {}),
             **({"missed": sorted(self._missed)} if self._missed else {}),
+            "forms": dict(self._forms),
             "healing": self._healing,
             "paused": self._paused,
             "revision": self.revision,
@@ -210,8 +212,37 @@ class Ledger:
         if entry is None or entry.get("described") == digest:
             return entry is None
         entry["described"] = digest
+        self._forms[table] = self._forms.get(table, 0) + 1
         self.revision += 1
         return True
+
+    def described(self, table: str) -> int:
+        """How many forms a table has had; 0 for one that is not known here."""
+        return self._forms.get(table, 0)
+
+    def watched(self, table: str) -> Mapping[str, Any] | None:
+        """The columns that a table must keep, as `watch` got them."""
+        found: Mapping[str, Any] | None = self._tables.get(table, {}).get("form")
+        return found
+
+    def numbers(self, table: str) -> Mapping[str, int]:
+        """The numbers of a table's columns in the catalogue, as `number` got them."""
+        found: Mapping[str, int] = self._tables.get(table, {}).get("numbers") or {}
+        return found
+
+    def number(self, table: str, numbers: Mapping[str, int]) -> None:
+        """Keep them: the catalogue forgets the names that columns had."""
+        entry = self._tables.get(table)
+        if entry is not None and entry.get("numbers") != numbers:
+            entry["numbers"] = dict(numbers)
+            self.revision += 1
+
+    def watch(self, table: str, form: Mapping[str, Any] | None) -> None:
+        """Keep the columns that a table has now, None where they are not watched."""
+        entry = self._tables.get(table)
+        if entry is not None and entry.get("form") != form:
+            entry["form"] = form
+            self.revision += 1
 
     def _in(self, *states: str) -> set[str]:
         # A copy: the status is asked for from other threads.
@@ -219,7 +250,9 @@ class Ledger:
 
     def _settle(self, table: str, published: str) -> None:
         described = self._tables.get(table, {}).get("described")
-        self._tables[table] = {"state": "done", "published": published, "described": described}
+        before = self._tables.get(table, {})
+        kept: dict[str, Any] = {name: before[name] for name in ("form", "numbers") if name in before}
+        self._tables[table] = {"state": "done", "published": published, "described": described, **kept}
 
 
 def _fingerprints(publication: Publication) -> dict[str, str]:

@@ -12,7 +12,7 @@ from threading import Thread
 from typing import NoReturn
 
 from cdc.connector import Stopped
-from cdc.errors import SourceError, SourceUnavailable
+from cdc.errors import SchemaChanged, SourceError, SourceUnavailable
 from cdc.event import Batch, Record
 from cdc.failpoints import reach
 from cdc.position import Position
@@ -162,7 +162,11 @@ class Reader:
         """
         snapshots = self.snapshots
         while True:
-            more = not snapshots.frozen and self._take()
+            try:
+                more = not snapshots.frozen and self._take()
+            except SchemaChanged:
+                self._flush()  # what is before it
+                raise
             self.drained = not more
             if self._reached_hold():
                 self._begin_snapshot()

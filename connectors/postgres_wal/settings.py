@@ -28,6 +28,8 @@ from cdc.transforms.settings import OutboxSettings, Step
 
 Partitions: TypeAlias = Literal["roots", "leaves", "both"]
 
+_NAMED = re.compile(r"\{(\w*)\}")
+
 
 class TableOptions(ColumnSettings):
     """What may be set for one table or pattern of tables."""
@@ -44,6 +46,12 @@ class TableOptions(ColumnSettings):
     snapshot_select: Annotated[str, Field(min_length=1)] | None = None
     """SQL query: snapshots read its rows instead of the table's, in its order; it must have the table's columns.
     The stream and a heal do not look at it."""
+    topic: Annotated[str, Field(min_length=1)] | None = None
+    """Of its events, if not `{name}.{schema}.{table}`: a text in which these stand for the bridge's and the table's
+    names, and named groups of the entry, where that is a regular expression (`(?P<shard>\\d+)`), as `{shard}`."""
+    schema_changes: Literal["follow", "additive", "stop"] | None = None
+    """When the table's columns change: `follow`; `additive`: go on only if columns that may be NULL came and types
+    grew; or `stop`."""
     transforms: list[Step] | None = None
     """Steps that each event goes through, in order; instead of the connector's."""
     outbox: OutboxSettings | None = None
@@ -207,6 +215,8 @@ class PostgresWalSettings(ConnectorSettings):
     """Default of the tables' `timestamp`."""
     transforms: list[Step] = Field(default_factory=list)
     """Default of the tables' `transforms`."""
+    schema_changes: Literal["follow", "additive", "stop"] = "follow"
+    """Default of the tables' `schema_changes`."""
     batch: BatchSettings = BatchSettings()
     """When a batch closes."""
     idle_interval: Duration = 10.0
@@ -287,6 +297,7 @@ class PostgresWalSettings(ConnectorSettings):
             if "." not in table and not patterns.is_pattern(table):
                 yield Wrong(("tables", table), "must be schema.table", f"such as public.{table}")
             yield from self._column_wrongs(table, options)
+            yield from self._topic_wrongs(table, options)
             yield from self._transform_wrongs(settings, table, options)
         for setting in ("propagate_source_type", "propagate_types"):
             for pattern in getattr(self, setting):
@@ -317,6 +328,25 @@ class PostgresWalSettings(ConnectorSettings):
                 if column in excluded:
                     yield Wrong(("tables", table, kind, column), "is left out by columns.exclude", "remove one of them")
 
+    def _topic_wrongs(self, table: str, options: TableOptions) -> Iterator[Wrong]:
+        if options.topic is None:
+            return
+        known = {"name", "schema", "table"} | patterns.group_names(table)
+        for name in _NAMED.findall(options.topic):
+            if name not in known:
+                message = f"names {{{name}}}, which is none of {', '.join(sorted(known))}"
+                yield Wrong(("tables", table, "topic"), message)
+                return
+        if not self.shares_topic(table):
+            return
+        if (options.truncates or self.truncates) == "fan_out":
+            message = "of one table would empty all that share its topic"
+            yield Wrong(("tables", table, "truncates"), message, "truncates: skip")
+        first = next(entry for entry, other in self.tables.items() if other.topic == options.topic)
+        if self.steps(self.tables[first]) != self.steps(options):
+            message = f"is that of {first} too, whose transforms are others"
+            yield Wrong(("tables", table, "topic"), message, "give both the same transforms")
+
     def _transform_wrongs(self, settings: Settings, table: str, options: TableOptions) -> Iterator[Wrong]:
         routed = any(step.route is not None for step in self.steps(options))
         if options.outbox is not None and options.transforms:
@@ -332,14 +362,43 @@ class PostgresWalSettings(ConnectorSettings):
             message = "cannot be published where topics follow from rows: a truncate has none"
             yield Wrong(("tables", table, "truncates"), message, "truncates: skip")
 
-    def routed(self) -> Sequence[str]:
-        return [topic for options in self.tables.values() for topic in self._routed_to(options)]
+    def event_topics(self, bridge: str) -> Sequence[str]:
+        found: dict[str, None] = {}
+        for entry, options in self.tables.items():
+            if options.outbox is None:
+                found[self._own_topics(bridge, entry, options)] = None
+            found.update(dict.fromkeys(self._routed_to(options)))
+        return list(found)
+
+    def topic_of(self, bridge: str, entry: str, schema: str, table: str) -> str:
+        """The topic of a table that an entry under `tables:` captures; `bridge` is the bridge's name."""
+        template = self.tables[entry].topic
+        if template is None:
+            return names.event_topic(bridge, schema, table)
+        known = {"name": bridge, "schema": schema, "table": table, **patterns.groups(entry, f"{schema}.{table}")}
+        return names.legal_topic(_NAMED.sub(lambda found: known.get(found[1], ""), template))
+
+    def shares_topic(self, entry: str) -> bool:
+        """Whether tables of an entry may share a topic with each other or with others."""
+        template = self.tables[entry].topic
+        if template is None:
+            return False
+        many = patterns.is_pattern(entry) and not {"schema", "table"} <= {*_NAMED.findall(template)}
+        return many or sum(options.topic == template for options in self.tables.values()) > 1
+
+    def _own_topics(self, bridge: str, entry: str, options: TableOptions) -> str:
+        if options.topic is None:
+            return names.topic_of_entry(bridge, entry)
+        schema, _, table = entry.partition(".")
+        if not patterns.is_pattern(entry):
+            return self.topic_of(bridge, entry, schema, table)
+        return _NAMED.sub(lambda found: bridge if found[1] == "name" else "*", options.topic)
 
     def _routed_to(self, options: TableOptions) -> list[str]:
         templates = [step.route.topic for step in self.steps(options) if step.route is not None]
         if options.outbox is not None:
             templates.append(options.outbox.topic)
-        return [re.sub(r"\{\w+\}", "*", template) for template in templates]
+        return [_NAMED.sub("*", template) for template in templates]
 
     def steps(self, options: TableOptions) -> list[Step]:
         """The transforms of a table; an outbox has none."""

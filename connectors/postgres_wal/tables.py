@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from cdc import __version__, names
+from cdc import __version__
 from cdc.config.consistency import keyless_on_compacted, truncates_on_compacted
 from cdc.errors import ConfigError, Problem
 from cdc.event import EventTopic
 from cdc.formats.postgres.encode_cy import RowEncoder
-from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table, unknown_columns
+from cdc.formats.postgres.plan import Facts, SourceInfo, TablePlan, plan_table, unknown_columns
 from cdc.formats.postgres.relation import Relation
-from cdc.formats.postgres.types import TypeInfo
+from cdc.formats.postgres.types import TypeInfo, type_text
 from cdc.patterns import most_specific
-from cdc.schemas import TableSchema
+from cdc.schemas import Column, TableSchema
 from cdc.settings import Settings
 from cdc.transforms.chain import Chain
 
-from .catalog import PRIMARY_KEYS_QUERY, Session, Table, describe_columns, load_types, reading
+from .catalog import PRIMARY_KEYS_QUERY, Session, Table, comments, describe_columns, load_types, reading
+from .drift import Col, Form, Policy
 from .settings import PostgresWalSettings, TableOptions
 from .transforms import Chains
 
@@ -46,6 +47,10 @@ class PlannedTable:
         waits: whether nothing of it is published, as a snapshot that comes holds it all.
         chain: its transforms; None without.
         generated: generated columns, which only a snapshot has.
+        shares: whether its topic may have events of other tables.
+        policy, form: what is done when its columns change, and what they are; no form where all is followed.
+        numbers: of columns in the catalogue, by name; those too that it has forgotten.
+        comment, comments: of the table, and of columns by name.
     """
 
     plan: TablePlan
@@ -61,6 +66,12 @@ class PlannedTable:
     waits: bool = False
     chain: Chain | None = None
     generated: frozenset[str] = frozenset()
+    shares: bool = False
+    policy: Policy = "follow"
+    form: Form | None = None
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    comment: str | None = None
+    comments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -73,12 +84,39 @@ class PlannedTable:
 
     @property
     def event_topic(self) -> EventTopic:
-        distinct = self.by_key and not (self.chain is not None and self.chain.leaves)
+        distinct = self.by_key and not self.shares and not (self.chain is not None and self.chain.leaves)
         return EventTopic(self.plan.topic, self.full_name, tuple(self.plan.key), distinct)
+
+    @property
+    def _columns(self) -> Sequence[Column]:
+        named = [(self.relation.columns[column.index].name, column.description) for column in self.plan.columns]
+        return [replace(one, attnum=self.numbers.get(name, 0), comment=self.comments.get(name)) for name, one in named]
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """All columns of the stream, published or not."""
+        return [column.name for column in self.relation.columns]
+
+    @property
+    def numbered(self) -> Form | None:
+        """`form`, with the numbers that are known."""
+        if self.form is None:
+            return None
+        columns = {
+            name: one._replace(attnum=self.numbers.get(name, 0))
+            for name, one in self.form.columns.items()
+            if name not in self.generated
+        }
+        return replace(self.form, columns=columns)
 
     def schema(self, position: str) -> TableSchema:
         """The description for the schemas topic, valid from `position` (a `cdc.pos`) on; as events show the table."""
-        schema = self.plan.schema(position)
+        schema = replace(
+            self.plan.schema(position),
+            columns=tuple(self._columns),
+            comment=self.comment,
+            oid=self.relation.oid,
+        )
         return schema if self.chain is None else self.chain.describe(schema)
 
     @property
@@ -128,7 +166,7 @@ class Planner:
         options = self.section.tables[entry]
         self._learn_types(relation)
         facts = describe_columns(self.connection, relation.oid, self.subject)
-        topic = names.event_topic(self.settings.name, relation.schema, relation.name)
+        topic = self.section.topic_of(self.settings.name, entry, relation.schema, relation.name)
         key = self._key(relation, options)
         policy = self.settings.topic(topic).cleanup_policy or "compact"
         messages = options.outbox is not None
@@ -155,6 +193,10 @@ class Planner:
         asked = options.unchanged or self.section.unchanged
         unchanged: When = _WHEN[asked] if asked else "always" if "compact" in policy else "key_change"
         timestamp = options.timestamp or self.section.timestamp or ("append" if "delete" in policy else "commit")
+        present = {column.name for column in relation.columns}
+        on_change = options.schema_changes or self.section.schema_changes
+        form = None if on_change == "follow" else self._form(relation, facts, key)
+        comment, of_columns = comments(self.connection, relation.oid, self.subject)
         chain = self.chains.of(full_name)
         if chain is not None:
             _check_chain(plan, chain)
@@ -167,6 +209,12 @@ class Planner:
             fan_out=fan_out,
             append=timestamp == "append",
             chain=chain,
+            shares=self.section.shares_topic(entry),
+            policy=on_change,
+            form=form,
+            numbers={name: number for name, number in facts.attnums.items() if name in present},
+            comment=comment,
+            comments=of_columns,
         )
 
     def plan_all(self, tables: Sequence[Table]) -> list[PlannedTable]:
@@ -216,6 +264,18 @@ class Planner:
         if primary and set(primary) <= present:
             return primary
         return flagged if relation.replica_identity == "i" else []
+
+    def _form(self, relation: Relation, facts: Facts, key: Sequence[str]) -> Form:
+        """All columns of the stream, published or not: what the settings choose is no change of the table."""
+        columns = {
+            column.name: Col(
+                type_text(column.type_oid, column.type_modifier, self.types),
+                facts.attnums.get(column.name, 0),
+                column.name not in facts.not_null,
+            )
+            for column in relation.columns
+        }
+        return Form(columns, tuple(key))
 
     def _learn_types(self, relation: Relation) -> None:
         unknown = {column.type_oid for column in relation.columns} - self.types.keys()

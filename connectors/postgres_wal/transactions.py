@@ -14,7 +14,7 @@ from dataclasses import replace
 from struct import Struct
 from time import time_ns
 
-from cdc.errors import ProtocolError, SourceUnavailable
+from cdc.errors import ProtocolError, SchemaChanged, SourceUnavailable
 from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
 from cdc.formats.debezium_json import Order, Transaction
 from cdc.formats.postgres.relation import Relation
@@ -59,6 +59,8 @@ class Transactions:
         schemas_topic: where table descriptions go.
         is_new: a table and its description → whether it was described otherwise before.
         beside: what is published beside rows.
+        admit: a table in a form that is new to this run, and its position; raises SchemaChanged.
+        revision: how many forms a table has had.
     """
 
     def __init__(
@@ -69,12 +71,16 @@ class Transactions:
         schemas_topic: str,
         is_new: Callable[[str, bytes], bool],
         beside: Beside,
+        admit: Callable[[PlannedTable, str], None] = lambda table, position: None,
+        revision: Callable[[str], int] = lambda table: 0,
     ) -> None:
         self._start = start
         self._plan = plan
         self._rows, self._bytes = limits.rows, limits.bytes
         self._schemas_topic = schemas_topic
         self._is_new = is_new
+        self._admit = admit
+        self._revision = revision
         self.beside = beside
         self._tables: dict[int, PlannedTable | None] = {}
         self.unread: Mapping[str, set[bytes | None] | None] = {}
@@ -128,7 +134,9 @@ class Transactions:
 
         Returns: True when the caller should look: the batch is full, rows wait for a reselect, or
             the stream is held.
-        Raises: ProtocolError, and what planning raises.
+        Raises:
+            SchemaChanged: of a table; the message was not taken, and what is before it may be published.
+            ProtocolError, and what planning raises.
         """
         kind = data[PAYLOAD_OFFSET]
         if kind in _ROWS:
@@ -190,8 +198,11 @@ class Transactions:
     def announce(self, table: PlannedTable, position: str) -> None:
         """Give the table's topic and description to the publisher, before its first event.
 
-        Raises: SourceUnavailable: its key is another one than while its rows are read.
+        Raises:
+            SourceUnavailable: its key is another one than while its rows are read.
+            SchemaChanged: its columns are others than its policy lets through.
         """
+        self._admit(table, position)
         known, self._keys[table.full_name] = self._keys.get(table.full_name), table.plan.key
         if known not in (None, table.plan.key) and self.unread.get(table.full_name) is not None:
             what = f"the key of table {table.full_name} has changed while its rows are read"
@@ -205,6 +216,7 @@ class Transactions:
         if self._is_new(schema.table, description):
             # Kept for ever: older events are read by it.
             keys.append(f"{schema.table}@{position}")
+        schema = replace(schema, revision=self._revision(schema.table))
         for key in keys:
             self.records.append((self._schemas_topic, key.encode(), schema.to_bytes(), BY_KEY, 0, None))
         table.announced = True
@@ -241,10 +253,14 @@ class Transactions:
 
     def _begin_table(self, table: PlannedTable) -> None:
         assert self._transaction is not None
-        self._tell_begin()
         if not table.announced:
             generation = self._start.origin.generation
-            self.announce(table, position_text(self._transaction.commit_lsn, self._ordinal, generation))
+            try:
+                self.announce(table, position_text(self._transaction.commit_lsn, self._ordinal, generation))
+            except SchemaChanged:
+                self._ordinal -= 1
+                raise
+        self._tell_begin()
         begin_table(table, self._transaction)
 
     def _rare(self, data: bytes) -> bool:
@@ -332,12 +348,13 @@ class Transactions:
         self._ordinal += 1
         if self._ordinal <= self._skip:
             return
-        for oid in message.relation_oids:
-            table = self._tables[oid] if oid in self._tables else self._planned(oid)
-            if table is not None and table.fan_out:
-                if table.begun is not self._transaction:
-                    self._begin_table(table)
-                self.size += table.encoder.truncate(lsn, self._ordinal, self.records, EVERY_PARTITION)
+        planned = [self._tables[oid] if oid in self._tables else self._planned(oid) for oid in message.relation_oids]
+        tables = [table for table in planned if table is not None and table.fan_out]
+        for table in tables:
+            if table.begun is not self._transaction:
+                self._begin_table(table)
+        for table in tables:
+            self.size += table.encoder.truncate(lsn, self._ordinal, self.records, EVERY_PARTITION)
 
     @property
     def _order(self) -> Order | None:

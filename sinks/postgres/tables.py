@@ -10,8 +10,8 @@ from typing import Final
 from psycopg import sql
 
 from cdc.errors import SinkError
+from cdc.formats.postgres.widening import holds
 from cdc.schemas import TableSchema
-from sinks.postgres.widening import holds
 
 POS: Final = "_cdc_pos"
 """Column: the position of the event that a row shows. Nothing older overwrites it."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cdc.errors import SinkError
+from cdc.formats.postgres.widening import holds
 from cdc.subscription import subscription
 from sinks.postgres.tables import Existing, changes, creation, text, wanted
-from sinks.postgres.widening import holds
 from tests.sink_events import column, described
 
 TOPIC = "shop.sales.orders"

@@ -351,7 +351,7 @@ def test_an_outbox_key_that_is_null_is_the_payload_id() -> None:
 def test_only_inserts_are_messages(capsys: pytest.CaptureFixture[str]) -> None:
     assert messages(ROW, "d") == messages(ROW, "u") == []
     assert len(messages(ROW, "r")) == 1
-    with pytest.raises(TransformFailed, match=r"public\.outbox.*was updated"):
+    with pytest.raises(TransformFailed, match=r"public\.orders.*was updated"):
         messages(ROW, "u", updates="fail")
 
 
