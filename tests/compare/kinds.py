@@ -104,8 +104,8 @@ def _float(name: str, layout: str) -> Callable[[Random], Kind]:
 def _numeric(random: Random) -> Kind:
     """NaN and infinities are left out: under `precise` Debezium's connector stops at them.
 
-    It also stops at a delete that has only the key, where a column that becomes a struct is NOT NULL ("null used for
-    required field"): numerics without a scale, or with a negative one, and points.
+    It also stops at a delete that has only the key, where a column that becomes a struct, an array or a map is NOT NULL
+    ("null used for required field"): numerics without a scale, or with a negative one, points, vectors, hstore, arrays.
     """
     if random.random() < 0.3:
         return Kind("numeric", lambda r: _digits(r, r.randint(1, 40), r.randint(0, 12)), key=True, required=False)
@@ -314,13 +314,13 @@ def _extensions(random: Random) -> Kind:
 
     return random.choice(
         (
-            Kind("hstore", pairs),
-            Kind("hstore", pairs),
+            Kind("hstore", pairs, required=False),
+            Kind("hstore", pairs, required=False),
             Kind("ltree", lambda r: r.choice(("Top", "Top.Science.x_1", ""))),
             Kind("isbn", lambda r: "978-0-393-04002-9"),
-            Kind("vector(3)", lambda r: r.choice(("[1,2,3]", "[0.5,-1e-05,12345.678]"))),
-            Kind("halfvec(2)", lambda r: r.choice(("[1,2]", "[0.5,-0.25]"))),
-            Kind("sparsevec(5)", lambda r: r.choice(("{1:1.5,5:-2}/5", "{}/5"))),
+            Kind("vector(3)", lambda r: r.choice(("[1,2,3]", "[0.5,-1e-05,12345.678]")), required=False),
+            Kind("halfvec(2)", lambda r: r.choice(("[1,2]", "[0.5,-0.25]")), required=False),
+            Kind("sparsevec(5)", lambda r: r.choice(("{1:1.5,5:-2}/5", "{}/5")), required=False),
         )
     )
 
