@@ -205,6 +205,13 @@ def _ours(records: list[dict[str, Any]]) -> dict[str, list[Form]]:
     return found
 
 
+def _spelled_as(either: tuple[Form, Form], our: Form) -> Form:
+    """Debezium's event, each header in the spelling that we have, if it is one of the two."""
+    (key, value, simple), (_, _, json) = either
+    headers = [json_ if json_ in our[2] else simple_ for simple_, json_ in zip(simple, json, strict=True)]
+    return key, value, headers
+
+
 def _differences(
     one: Batch, theirs: dict[str, list[tuple[Form, Form]]], ours: dict[str, list[Form]], result: Result
 ) -> None:
@@ -213,9 +220,9 @@ def _differences(
     for topic in sorted(theirs.keys() | ours.keys()):
         result.events += len(theirs.get(topic, ()))
         for number, (either, our) in enumerate(zip_longest(theirs.get(topic, ()), ours.get(topic, ()))):
-            if either is not None and our in either:
+            their = _spelled_as(either, our) if either and our else either and either[0]
+            if their == our:
                 continue
-            their = either[0] if either else None
             if is_known(their, our):
                 result.known += 1
                 continue
