@@ -32,7 +32,7 @@ _CHOICES: Final = {
     "column.exclude.list": ("", r"public\.t.*\.c2"),
     "unavailable.value.placeholder": ("__debezium_unavailable_value", "hex:6e6f6e65"),
 }
-"""The first of each is the default. `nanoseconds` is left out: Debezium stops at times that do not fit (before 1677)."""
+"""The first of each is the default. `nanoseconds` is left out: Debezium stops at times before 1677 then."""
 
 
 def random_options(random: Random) -> dict[str, str]:
