@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import structlog
 
 from cdc.config.consistency import nothing_matches
-from cdc.errors import CdcError, ConfigError
+from cdc.errors import CdcError, ConfigError, Gap
 from cdc.failpoints import reach
 from cdc.formats.postgres.relation import Relation
 from cdc.patterns import is_pattern, matching
@@ -123,7 +123,10 @@ class Capture:
         Raises: SourceError with the SQL for the owner; SourceUnavailable.
         """
         reach("snapshot.before_publication")
-        self._found = ensure_publication(self.session, self._wanted, self.tables, self._subject)
+        unpublished = [table for table in self.tables if self._ledger.published(table.full_name) is None]
+        renewed = [one for one in unpublished if self._ledger.filter(one.full_name) != one.options.where]
+        self._found = ensure_publication(self.session, self._wanted, self.tables, self._subject, renewed)
+        self._ledger.note_filters({table.full_name: table.options.where for table in unpublished})
         reach("snapshot.after_publication")
         return self._found
 
@@ -158,6 +161,15 @@ class Capture:
 
     def check(self, publication_oid: int) -> None:
         """The publication must be as it was for every table that is published. Raises: Gap."""
+        changed = {one.full_name for one in self.tables if self._ledger.filter(one.full_name) != one.options.where}
+        for name in sorted(changed):
+            begun = not self._ledger.healing and name in self._ledger.unfinished() - self._ledger.untouched()
+            if begun or self._ledger.published(name) is not None:
+                raise Gap(
+                    f"{self._subject}: table {name} has another `where` than its rows were published by: "
+                    "readers lack rows, or have some that they should not",
+                    lasting=False,
+                )
         expected = {
             (table.schema, table.name): published
             for table in self.tables
@@ -210,7 +222,8 @@ class Capture:
         """Whether a new table can be captured; what is wrong with one is told and stops no other."""
         try:
             self._plan([table])
-            self._found = ensure_publication(self.session, self._wanted, [table], self._subject)
+            self._found = ensure_publication(self.session, self._wanted, [table], self._subject, [table])
+            self._ledger.note_filters({table.full_name: table.options.where})
         except CdcError as error:
             self._refuse(table.full_name, error)
             return False

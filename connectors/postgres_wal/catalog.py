@@ -253,6 +253,7 @@ class Publication:
             another table of that name, or got another row filter or column list.
         via_root, operations: `publish_via_partition_root` and `publish`.
         all_tables: whether it has every table, those too that are still to be made.
+        filtered: (schema, table) of those that have a row filter.
     """
 
     oid: int
@@ -260,6 +261,7 @@ class Publication:
     via_root: bool
     operations: frozenset[str]
     all_tables: bool = False
+    filtered: frozenset[tuple[str, str]] = frozenset()
 
 
 PUBLICATION_QUERY = """
@@ -268,7 +270,8 @@ FROM pg_publication p WHERE p.pubname = %s
 """
 
 PUBLISHED_QUERY = """
-SELECT n.nspname, c.relname, concat_ws('/', c.oid, coalesce(r.oid, 0), md5(concat_ws('|', r.prqual, r.prattrs)))
+SELECT n.nspname, c.relname, concat_ws('/', c.oid, coalesce(r.oid, 0), md5(concat_ws('|', r.prqual, r.prattrs))),
+       r.prqual IS NOT NULL
 FROM pg_publication p
 CROSS JOIN pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
@@ -290,11 +293,47 @@ def find_publication(connection: Session, name: str, subject: str) -> Publicatio
     operations = zip(("insert", "update", "delete", "truncate"), flags, strict=True)
     return Publication(
         oid,
-        {(schema, table): fingerprint for schema, table, fingerprint in published},
+        {(schema, table): fingerprint for schema, table, fingerprint, _ in published},
         via_root,
         frozenset(operation for operation, on in operations if on),
         all_tables,
+        frozenset((schema, table) for schema, table, _, filtered in published if filtered),
     )
+
+
+FILTERS_QUERY = """
+SELECT n.nspname, c.relname, pg_get_expr(r.prqual, r.prrelid)
+FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid
+JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pubname = %s AND r.prqual IS NOT NULL
+"""
+"""Waits for whoever has locked a table that has a filter, from PostgreSQL 17 on."""
+
+
+def row_filters(connection: Session, name: str, subject: str) -> dict[str, str]:
+    """Full name of a table → the publication's row filter on it, as SQL; tables without are left out."""
+    with reading(subject):
+        rows = connection.execute(FILTERS_QUERY, [name]).fetchall()
+    return {f"{schema}.{table}": expression for schema, table, expression in rows}
+
+
+UNIDENTIFIED_QUERY = """
+SELECT DISTINCT a.attname
+FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
+JOIN pg_depend d ON d.classid = 'pg_publication_rel'::regclass AND d.objid = r.oid
+  AND d.refclassid = 'pg_class'::regclass AND d.refobjid = r.prrelid
+JOIN pg_attribute a ON a.attrelid = r.prrelid AND a.attnum = d.refobjsubid
+WHERE p.pubname = %s AND r.prrelid = %s AND c.relreplident <> 'f'
+  AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = r.prrelid AND a.attnum = ANY (i.indkey)
+                  AND CASE c.relreplident WHEN 'i' THEN i.indisreplident WHEN 'd' THEN i.indisprimary ELSE false END)
+ORDER BY 1
+"""
+
+
+def unidentified(connection: Session, publication: str, table: int, subject: str) -> list[str]:
+    """Columns of a table's row filter that are not in its replica identity: the server refuses its updates then."""
+    with reading(subject):
+        return [name for (name,) in connection.execute(UNIDENTIFIED_QUERY, [publication, table])]
 
 
 def _first_line(error: psycopg.Error) -> str:

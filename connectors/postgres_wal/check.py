@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from cdc.plugins import Finding
 from cdc.settings import Settings
 
 from . import catalog, slot
-from .publication import Wanted
+from .publication import Wanted, ensure_publication
 from .replication import ReplicationConnection
 from .settings import PostgresWalSettings
 from .writers import oldest_writer
@@ -178,6 +179,23 @@ def _publication(checked: Checked) -> Iterator[Finding]:
         yield checked.finding("error", "publication", f"{name} must be made by {by_whom}", f"{statement};")
 
 
+def _filters(checked: Checked) -> Iterator[Finding]:
+    """Row filters are tried on a publication that is never committed."""
+    tables = [table for table in checked.tables if table.options.where is not None]
+    if not tables or not checked.section.create:
+        return
+    wanted = Wanted(f"cdc_check_{secrets.token_hex(4)}", via_root=checked.section.publish_via_root)
+    for table in tables:
+        try:
+            with checked.connection.transaction(force_rollback=True):
+                checked.connection.execute("SET LOCAL lock_timeout = '2s'")
+                ensure_publication(checked.connection, wanted, [table], checked.subject)
+        except CdcError as error:
+            yield checked.finding("error", f"{table.full_name}: where", error.message, error.hint)
+        else:
+            yield checked.finding("ok", f"{table.full_name}: where", "its columns are in the replica identity")
+
+
 def _slot(checked: Checked) -> Iterator[Finding]:
     name = _slot_name(checked)
     found = slot.find_slot(checked.connection, name, checked.subject)
@@ -209,4 +227,12 @@ def _slot_name(checked: Checked) -> str:
     return checked.section.slot or names.slot_name(checked.settings.name, checked.name)
 
 
-CHECKS: tuple[Callable[[Checked], Iterable[Finding]], ...] = (_server, _room, _tables, _publication, _slot, _kept)
+CHECKS: tuple[Callable[[Checked], Iterable[Finding]], ...] = (
+    _server,
+    _room,
+    _tables,
+    _publication,
+    _filters,
+    _slot,
+    _kept,
+)

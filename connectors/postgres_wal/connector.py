@@ -114,7 +114,7 @@ class PostgresWalConnector:
 
     def start(self, stored: Position | None) -> None:
         if stored is not None and not is_intent(stored):
-            self._ledger = Ledger(stored.ledger if not is_healing(stored) else None)
+            self._ledger = Ledger(stored.ledger, anew=is_healing(stored))
             self._stored_revision = self._ledger.revision
         self._found = capture = self._look()
         slot.end_abandoned(capture.session, temporary_prefix(self._slot), self._subject)

@@ -40,15 +40,19 @@ class Ledger:
 
     Args:
         stored: what `as_json` gave, from the offsets topic; None at the first start.
+        anew: a heal begins: only what outlives that is taken.
     """
 
-    def __init__(self, stored: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, stored: Mapping[str, Any] | None = None, *, anew: bool = False) -> None:
         stored = stored or {}
+        if anew:
+            stored = {name: stored[name] for name in ("filters", "forms") if name in stored}
         self._tables: dict[str, dict[str, Any]] = {
             name: dict(entry) for name, entry in stored.get("tables", {}).items()
         }
         self._covered: tuple[str, ...] | None = tuple(stored["covered"]) if "covered" in stored else None
         self._missed: set[str] = set(stored.get("missed", ()))
+        self._filters: dict[str, str] = dict(stored.get("filters", {}))
         self._forms: dict[str, int] = dict(stored.get("forms", {}))
         self._healing = bool(stored.get("healing", False))
         self._paused = bool(stored.get("paused", False))
@@ -62,6 +66,7 @@ class Ledger:
             "tables": {name: dict(entry) for name, entry in self._tables.items()},
             **({"covered": list(self._covered)} if self._covered is not None else {}),
             **({"missed": sorted(self._missed)} if self._missed else {}),
+            **({"filters": dict(self._filters)} if self._filters else {}),
             "forms": dict(self._forms),
             "healing": self._healing,
             "paused": self._paused,
@@ -224,6 +229,17 @@ class Ledger:
         """The columns that a table must keep, as `watch` got them."""
         found: Mapping[str, Any] | None = self._tables.get(table, {}).get("form")
         return found
+
+    def filter(self, table: str) -> str | None:
+        """The row filter of the settings by which a table's rows are published."""
+        return self._filters.get(table)
+
+    def note_filters(self, filters: Mapping[str, str | None]) -> None:
+        """From now on rows of these tables are published by these filters."""
+        merged = {name: where for name, where in {**self._filters, **filters}.items() if where is not None}
+        if merged != self._filters:
+            self._filters = merged
+            self.revision += 1
 
     def numbers(self, table: str) -> Mapping[str, int]:
         """The numbers of a table's columns in the catalogue, as `number` got them."""

@@ -104,13 +104,17 @@ class Opening:
                 session, self.section.tables, subject, self.section.partitions, generated=self.section.quirks
             )
             tables = [table for table in in_order(self.section.tables, found) if table.full_name in wanted]
+            # The publication's own: rows that are read and rows that are streamed are chosen by the same.
+            filters = catalog.row_filters(session, self.section.publication_name(self.settings, self.name), subject)
             planner = Planner(self.settings, self.name, self.section, session, subject)
             return [
                 SnapshotTable(
                     planned,
                     table,
                     self.ledger.heaps(table.full_name) if planned.by_key else {},
-                    where=None if self.ledger.healing else table.options.snapshot_where,
+                    where=_both(
+                        filters.get(table.full_name), None if self.ledger.healing else table.options.snapshot_where
+                    ),
                     select=None if self.ledger.healing else table.options.snapshot_select,
                     in_one_piece=self.section.snapshot_markers,
                 )
@@ -129,3 +133,8 @@ class Opening:
         )
         reach("snapshot.after_import")
         return reader
+
+
+def _both(*predicates: str | None) -> str | None:
+    """One predicate of several."""
+    return " AND ".join(f"({one})" for one in predicates if one is not None) or None

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import psycopg
 from psycopg import sql
 
-from cdc.errors import Gap, SourceError, SourceUnavailable
+from cdc.errors import ConfigError, Gap, Problem, SourceError, SourceUnavailable
 
-from .catalog import Publication, Session, Table, find_publication
+from .catalog import Publication, Session, Table, find_publication, unidentified
 from .settings import PostgresWalSettings
 
 OPERATIONS = {"c": "insert", "u": "update", "d": "delete", "t": "truncate"}
@@ -60,6 +60,10 @@ class Wanted:
         """What adds tables to it."""
         return f"ALTER PUBLICATION {self.identifier} ADD TABLE {_listed(tables)}"
 
+    def removal(self, table: Table) -> str:
+        """What takes a table out of it."""
+        return f"ALTER PUBLICATION {self.identifier} DROP TABLE {table.identifier.as_string()}"
+
     def correction(self) -> str:
         """What gives it its form."""
         return f"ALTER PUBLICATION {self.identifier} SET ({self._form})"
@@ -83,11 +87,44 @@ class Wanted:
         return f"publish_via_partition_root = {str(self.via_root).lower()}"
 
 
-def ensure_publication(connection: Session, wanted: Wanted, tables: Sequence[Table], subject: str) -> Publication:
+def ensure_publication(
+    connection: Session, wanted: Wanted, tables: Sequence[Table], subject: str, renewed: Sequence[Table] = ()
+) -> Publication:
     """Make the publication, or add the tables and operations that it lacks, where that is allowed.
 
-    Raises: SourceError with the exact SQL for the owner.
+    Args:
+        renewed: those of the tables that get the row filter of the settings, or lose one, if they are there already.
+    Raises:
+        SourceError with the exact SQL for the owner.
+        ConfigError: a row filter that would make the server refuse updates; nothing is changed.
     """
+    with connection.transaction():
+        found = _ensured(connection, wanted, tables, subject, renewed)
+        if wanted.create:
+            for table in tables:
+                if table.options.where is not None:
+                    _check_filter(connection, wanted, table, subject)
+    return found
+
+
+def _check_filter(connection: Session, wanted: Wanted, table: Table, subject: str) -> None:
+    columns = unidentified(connection, wanted.name, table.oid, subject)
+    if columns:
+        listed = ", ".join(columns)
+        raise ConfigError(
+            [
+                Problem(
+                    f"table {table.full_name}: `where` looks at {listed}, which is not in the replica identity: "
+                    "the server would refuse every UPDATE and DELETE of the table"
+                )
+            ],
+            hint=f"ALTER TABLE {table.identifier.as_string()} REPLICA IDENTITY FULL, or an index that has {listed}",
+        )
+
+
+def _ensured(
+    connection: Session, wanted: Wanted, tables: Sequence[Table], subject: str, renewed: Sequence[Table]
+) -> Publication:
     publication = find_publication(connection, wanted.name, subject)
     if publication is None:
         _change(connection, wanted, wanted.statement(tables), subject)
@@ -95,6 +132,11 @@ def ensure_publication(connection: Session, wanted: Wanted, tables: Sequence[Tab
         lacking = [table for table in tables if (table.schema, table.name) not in publication.tables]
         if lacking:
             _change(connection, wanted, wanted.addition(lacking), subject)
+        for table in renewed:
+            as_told = ((table.schema, table.name) in publication.filtered) is (table.options.where is not None)
+            if table in lacking or (as_told and not wanted.create):
+                continue  # which filter the owner gave it is the owner's affair
+            _change(connection, wanted, f"{wanted.removal(table)}; {wanted.addition([table])}", subject)
     publication = _found(connection, wanted.name, subject)
     if wanted.wrong_form(publication):
         _change(connection, wanted, wanted.correction(), subject)
@@ -103,7 +145,10 @@ def ensure_publication(connection: Session, wanted: Wanted, tables: Sequence[Tab
 
 
 def _listed(tables: Sequence[Table]) -> str:
-    return ", ".join(table.identifier.as_string() for table in tables)
+    return ", ".join(
+        table.identifier.as_string() + (f" WHERE ({table.options.where})" if table.options.where else "")
+        for table in tables
+    )
 
 
 def _found(connection: Session, name: str, subject: str) -> Publication:

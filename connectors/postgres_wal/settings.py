@@ -40,6 +40,9 @@ class TableOptions(ColumnSettings):
     on compacted topics."""
     truncates: Literal["skip", "fan_out"] | None = None
     """TRUNCATE of the table: `skip`, or `fan_out` one marker to every partition."""
+    where: Annotated[str, Field(min_length=1)] | None = None
+    """SQL predicate, a row filter of the publication: readers have only the rows that it holds for. Its columns must be
+    in the replica identity."""
     snapshot_where: Annotated[str, Field(min_length=1)] | None = None
     """SQL predicate: snapshots read only rows that it holds for (`created_at > now() - interval '1 year'`);
     the stream and a heal do not look at it."""
@@ -320,6 +323,9 @@ class PostgresWalSettings(ConnectorSettings):
             if column in excluded:
                 message = f"holds {column}, which columns.exclude leaves out"
                 yield Wrong(("tables", table, "message_key"), message, "remove it from one of them")
+        if options.where is not None and self.publication_tables == "all":
+            message = "is a row filter, and a publication for all tables has none"
+            yield Wrong(("tables", table, "where"), message, "publication_tables: captured")
         if options.snapshot_select is not None and options.snapshot_where is not None:
             message = "has no effect: snapshot_select says which rows are read"
             yield Wrong(("tables", table, "snapshot_where"), message, "put it into the query")

@@ -178,6 +178,9 @@ WRONG = [
           '{public.a: {topic: x, transforms: [{drop: [a]}]}}, {public.b: {topic: x, transforms: [{drop: [a]}]}}, '
           "{public.c: {topic: x}}", 15,
           'connectors.warehouse.tables."public.c".topic', ("is that of public.a too",)),
+    Wrong("a filter for all tables", '[public.orders, "sales.*"]',
+          "[{public.orders: {where: id > 1}}]\n    publication_tables: all", 15,
+          'connectors.warehouse.tables."public.orders".where', ("is a row filter", "publication_tables: captured")),
     Wrong("tag", "localhost:9092", "!!python/object/apply:os.system [id]", 3, "kafka.bootstrap_servers",
           ("tags are not taken here",)),
 ]  # fmt: skip
