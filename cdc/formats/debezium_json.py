@@ -8,6 +8,8 @@ The last member is this bridge's own; `unchanged` and `reselected` name columns 
 
 from __future__ import annotations
 
+import re
+import struct
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -120,8 +122,16 @@ class Envelope:
 
 
 def text(value: str) -> bytes:
-    """A JSON string."""
-    return orjson.dumps(value)
+    """A JSON string, with characters beyond U+FFFF as Debezium's serialiser writes them: as Java's two."""
+    return orjson.dumps(value) if value.isascii() else _BEYOND.sub(_pair, orjson.dumps(value).decode()).encode()
+
+
+_BEYOND: Final = re.compile("[\U00010000-\U0010ffff]")
+
+
+def _pair(found: re.Match[str]) -> str:
+    high, low = struct.unpack(">2H", found[0].encode("utf-16-be"))
+    return f"\\u{high:04X}\\u{low:04X}"
 
 
 def position_prefix(commit_lsn: int, generation: int) -> str:

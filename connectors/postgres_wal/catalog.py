@@ -102,7 +102,10 @@ ORDER BY n.nspname, c.relname
 """
 
 COLUMNS_QUERY = """
-SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum, NOT a.attnotnull, a.attgenerated <> '',
+SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attnum,
+       -- As the JDBC driver tells it: of a domain that is NOT NULL, too.
+       NOT (a.attnotnull OR (SELECT t.typtype = 'd' AND t.typnotnull FROM pg_type t WHERE t.oid = a.atttypid)),
+       a.attgenerated <> '',
        (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef d WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum),
        a.attnum = ANY (coalesce((SELECT (i.indkey::int2[])[0:i.indnkeyatts - 1]
                         FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid WHERE i.indrelid = a.attrelid

@@ -123,7 +123,7 @@ class Opening:
 
         reach("snapshot.before_import")
         reader = SnapshotReader(
-            self.sessions.conninfo,
+            self.sessions.catalog,
             exported,
             describe,
             readers=self.section.snapshot_readers,

@@ -23,7 +23,7 @@ from cdc.errors import SourceUnavailable
 from cdc.event import Record
 from cdc.failpoints import reach
 
-from .catalog import Session, connect, reading
+from .catalog import Session, reading
 from .marks import Finished, Marks
 from .ranges import Piece, Progress, SnapshotTable, cut
 from .replication import PASSING
@@ -82,7 +82,7 @@ class SnapshotReader:
     """Reads tables under an imported snapshot, on several connections.
 
     Args:
-        conninfo: a normal (not replication) connection string.
+        connect: makes a session, with the text formats that events are made from.
         snapshot: the exported snapshot's name; its exporter must stay idle until this returns.
         describe: on a session that sees the snapshot → the tables to read, as they are in it.
         readers: how many connections.
@@ -96,7 +96,7 @@ class SnapshotReader:
 
     def __init__(
         self,
-        conninfo: str,
+        connect: Callable[[], Session],
         snapshot: str,
         describe: Callable[[Session], Sequence[SnapshotTable]],
         *,
@@ -118,7 +118,7 @@ class SnapshotReader:
         self.tables: list[SnapshotTable] = []
         try:
             for _ in range(1 if marked else readers):
-                self._connections.append(self._import(conninfo, snapshot))
+                self._connections.append(self._import(connect, snapshot))
             first = self._connections[0]
             if marked:
                 self.xid = _transaction_id(first, subject)
@@ -222,8 +222,8 @@ class SnapshotReader:
             size += self._marks.end(records)
         return size
 
-    def _import(self, conninfo: str, snapshot: str) -> Session:
-        connection = connect(conninfo, self._subject)
+    def _import(self, connect: Callable[[], Session], snapshot: str) -> Session:
+        connection = connect()
         with reading(self._subject):
             for statement in (
                 "SET statement_timeout = 0",

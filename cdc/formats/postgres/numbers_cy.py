@@ -32,6 +32,7 @@ class NumberWriter(BinaryWriter):
         self.end = 0
         self.scratch = BinaryWriter()
         self.plain = BinaryWriter()
+        self.plain.pairs = False  # a JSON text inside of a text is escaped by the outer one
         if not cython.compiled:
             self.src = b""
 

@@ -4,6 +4,8 @@ cdef class Writer:
     cdef unsigned char* out
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t capacity
+    # Whether characters beyond U+FFFF are written as two escapes.
+    cdef bint pairs
 
     cdef int reset(self) except -1
     cdef int reserve(self, Py_ssize_t room) except -1

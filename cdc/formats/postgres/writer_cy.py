@@ -36,6 +36,8 @@ ESCAPES = {bytes((code,)): b"\\u%04X" % code for code in range(32)} | {
     b"\\": b"\\\\",
 }
 SPECIAL = re.compile(rb'[\x00-\x1f"\\]')
+BEYOND = re.compile(rb"[\xf0-\xf4][\x80-\xbf]{3}")
+"""A character beyond U+FFFF."""
 
 if cython.compiled:
     _digits = cython.declare(cython.p_uchar, b"0123456789ABCDEF")
@@ -46,6 +48,7 @@ class Writer:
 
     def __init__(self) -> None:
         self.size = 0
+        self.pairs = True
         if not cython.compiled:
             self.buffer = bytearray()
 
@@ -177,9 +180,12 @@ class Writer:
         return self.number(value)
 
     def text(self, src: cython.p_uchar, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
-        """A UTF-8 text as a JSON string, escaped as Debezium's serialiser does; UTF-8 passes through."""
+        """A UTF-8 text as a JSON string, escaped as Debezium's serialiser does.
+
+        That (Jackson's UTF8JsonGenerator) escapes control characters and those beyond U+FFFF, as Java's two.
+        """
         if not cython.compiled:
-            return self.constant(_json_string(src[start:end]))
+            return self.constant(_json_string(src[start:end], self.pairs))
         self.reserve(2)
         self.out[self.size] = 34
         self.size += 1
@@ -192,14 +198,20 @@ class Writer:
         return 0
 
 
-def _json_string(raw: bytes) -> bytes:
+def _json_string(raw: bytes, pairs: bool) -> bytes:
     """The interpreted `text`."""
     if not raw.isascii():
         try:
             raw.decode()
         except UnicodeDecodeError:
             raise ValueError(NOT_UTF8) from None
-    return b'"' + SPECIAL.sub(lambda found: ESCAPES[found[0]], raw) + b'"'
+    escaped = SPECIAL.sub(lambda found: ESCAPES[found[0]], raw)
+    return b'"' + (BEYOND.sub(_pair, escaped) if pairs else escaped) + b'"'
+
+
+def _pair(found: re.Match[bytes]) -> bytes:
+    units = found[0].decode().encode("utf-16-be")
+    return b"\\u%02X%02X\\u%02X%02X" % tuple(units)
 
 
 if cython.compiled:
@@ -245,6 +257,10 @@ if cython.compiled:
                     more = _following(src, at, end)
                     if more == 0:
                         raise ValueError(NOT_UTF8)
+                    if more == 3 and writer.pairs:
+                        size = _put_pair(out, size, src, at)
+                        at += 4
+                        continue
                     for place in range(more + 1):
                         out[size + place] = src[at + place]
                     size += more + 1
@@ -277,6 +293,24 @@ if cython.compiled:
                 at += 1
         writer.size = size
         return at
+
+    @cython.cfunc
+    def _put_pair(
+        out: cython.p_uchar, size: cython.Py_ssize_t, src: cython.p_uchar, at: cython.Py_ssize_t
+    ) -> cython.Py_ssize_t:
+        """Write a character of four bytes as Java's two, each an escape; returns the new size."""
+        code: cython.int = (
+            (src[at] & 7) << 18 | (src[at + 1] & 63) << 12 | (src[at + 2] & 63) << 6 | (src[at + 3] & 63)
+        ) - 0x10000
+        unit: cython.int = 0xD800 | code >> 10
+        for _ in range(2):
+            out[size] = 92
+            out[size + 1] = 117
+            for place in range(4):
+                out[size + 2 + place] = _digits[unit >> (12 - 4 * place) & 15]
+            size += 6
+            unit = 0xDC00 | (code & 1023)
+        return size
 
     @cython.cfunc
     def _following(src: cython.p_uchar, at: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.int:
