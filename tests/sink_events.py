@@ -98,7 +98,12 @@ def column(name: str, type_: str, **more: Any) -> Column:
 
 
 def described(
-    topic: str, columns: Sequence[Column], key: Sequence[str] = ("id",), table: str = "public.orders", pos: str = ""
+    topic: str,
+    columns: Sequence[Column],
+    key: Sequence[str] = ("id",),
+    table: str = "public.orders",
+    pos: str = "",
+    oid: int = 7,
 ) -> TableSchema:
     """A description of a table."""
-    return TableSchema(table=table, topic=topic, columns=tuple(columns), key=tuple(key), position=pos)
+    return TableSchema(table=table, topic=topic, columns=tuple(columns), key=tuple(key), position=pos, oid=oid)

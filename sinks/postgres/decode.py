@@ -82,11 +82,22 @@ class Decoder:
     Args:
         versions: the topic's descriptions, oldest first; an event is read by the newest one
             that is not younger than itself, its key by the newest of all.
+        names: per description, column → its name in the target, None for one that the target has no more;
+            by default each has the name that it is described by.
         compiled: use compiled plans.
     """
 
-    def __init__(self, versions: Sequence[TableSchema], *, compiled: bool = COMPILED) -> None:
-        self._forms = [_Form(version, versions[-1].key, compiled) for version in versions]
+    def __init__(
+        self,
+        versions: Sequence[TableSchema],
+        names: Sequence[Mapping[str, str | None]] | None = None,
+        *,
+        compiled: bool = COMPILED,
+    ) -> None:
+        names = names if names is not None else [{} for _ in versions]
+        self._forms = [
+            _Form(version, versions[-1].key, called, compiled) for version, called in zip(versions, names, strict=True)
+        ]
         # The first known version also reads what is older: an older description is compacted away.
         self._since = [b"", *(version.position.encode() for version in versions[1:])]
         self._keys, self._values = Payloads(), Payloads()
@@ -105,8 +116,10 @@ class Decoder:
                 return row
             pos = row.pos
         except RowRefused:
-            if len(self._forms) == 1 or value is None:
+            if len(self._forms) == 1:
                 raise
+            if value is None:  # whose key may have other names than the one before it
+                return self._arrived(event, key, value)
             pos = _position(event, _document(event, value, "value"))
         if pos.startswith(ARRIVED):
             return self._arrived(event, key, value)
@@ -132,7 +145,16 @@ class Decoder:
 class _Form:
     """One version of a topic's description."""
 
-    def __init__(self, description: TableSchema, key: tuple[str, ...], compiled: bool) -> None:
+    def __init__(
+        self,
+        description: TableSchema,
+        key: tuple[str, ...],
+        names: Mapping[str, str | None],
+        compiled: bool,
+    ) -> None:
+        self._names = {name: new for name, new in names.items() if new != name}
+        if self._names and {names.get(name, name) for name in description.key} == set(key):
+            key = description.key  # the same by other names
         self._columns = {column.name: column for column in description.columns}
         self._converters = {column.name: converter(column) for column in description.columns}
         self._key = key
@@ -145,7 +167,13 @@ class _Form:
         self._key_plan = self._plan(key) if key else None
 
     def row(self, event: Event, key: bytes | None, value: bytes | None) -> Row | None:
-        """What an event does, by its key and value without their schemas."""
+        """What an event does, by its key and value without their schemas; columns as the target calls them."""
+        row = self._row(event, key, value)
+        if row is None or not self._names:
+            return row
+        return row._replace(columns=tuple(self._names.get(name) or name for name in row.columns))
+
+    def _row(self, event: Event, key: bytes | None, value: bytes | None) -> Row | None:
         if value is None:
             return self._deleted(event, key, AFTER_ALL) if self._key else None
         for columns, plan in self._plans:
@@ -189,7 +217,7 @@ class _Form:
             ours = {"unchanged": [name for name, field in image.items() if self._is_placeholder(name, field)]}
         if ours.get("unchanged"):
             image = {name: field for name, field in image.items() if name not in ours["unchanged"]}
-        columns = tuple(image)
+        columns = tuple(name for name in image if self._names.get(name, name) is not None)
         line = b"\t".join([*self._fields(event, image, columns), pos])
         self._learn(columns)
         partial = Wholeness.GONE if ours.get("gone") is True else Wholeness.PARTIAL
@@ -221,6 +249,8 @@ class _Form:
             self._plans = [(columns, plan), *self._plans[: PLANS - 1]]
 
     def _plan(self, columns: Sequence[str]) -> decode_cy.RowPlan | None:
+        if None in self._names.values():
+            return None
         known = [self._columns.get(name) for name in columns]
         kinds = [kind_of(column) if column else Kind.OTHER for column in known]
         if Kind.OTHER in kinds or not self._compiled:

@@ -9,7 +9,20 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from cdc import patterns
-from cdc.settings import Settings, SinkSettings, Wrong
+from cdc.settings import Model, Settings, SinkSettings, Wrong
+
+
+class SchemaPolicy(Model):
+    """What is done to a target table when the source's table changes. `stop`: the sink says what it would take."""
+
+    add: Literal["apply", "stop"] = "apply"
+    """A new column: add it."""
+    widen: Literal["apply", "stop"] = "apply"
+    """A type that grew: widen the column."""
+    rename: Literal["apply", "add", "stop"] = "apply"
+    """A column with another name: rename it, or add one of that name and leave the old one as it is."""
+    drop: Literal["keep", "apply", "stop"] = "keep"
+    """A column that is gone: keep it with its values, or drop it."""
 
 
 class PostgresSinkSettings(SinkSettings):
@@ -27,6 +40,8 @@ class PostgresSinkSettings(SinkSettings):
     """Topic → target table (`orders` or `sales.orders`), where it is not the source table's name."""
     deletes: Literal["apply", "mark"] = "apply"
     """A deleted row: delete it, or keep it with `_cdc_deleted` set."""
+    schema_changes: SchemaPolicy = SchemaPolicy()
+    """What is done to target tables when those of the source change."""
     create: bool = True
     """Create target tables and add columns; false: the owner does, and errors say what is missing."""
 

@@ -21,6 +21,7 @@ from cdc.sink import Event, EventBatch, Held, TopicFacts, TopicPartition
 from sinks.postgres import catalog
 from sinks.postgres.decode import TRUNCATE, Decoder, Row
 from sinks.postgres.failures import is_rows_fault, translated
+from sinks.postgres.history import history
 from sinks.postgres.merge import Changes, grouped, merge
 from sinks.postgres.offsets import Offsets
 from sinks.postgres.settings import PostgresSinkSettings
@@ -250,7 +251,8 @@ class PostgresSink:
 
     def _make_fit(self, topic: str, versions: Sequence[TableSchema]) -> None:
         section = self._section
-        target = wanted(versions, section.target_schema, section.tables.get(topic), section.deletes == "mark")
+        policy = section.schema_changes
+        target = wanted(versions, section.target_schema, section.tables.get(topic), section.deletes == "mark", policy)
         for other in self._topics.values():
             if other.target.full_name == target.full_name and other.target.topic != topic:
                 raise SinkError(
@@ -261,7 +263,7 @@ class PostgresSink:
         catalog.make_fit(self._connection, target, create=section.create)
         reach("sink.after_table_made")
         self._writer.forget()
-        self._topics[topic] = _Topic(target, Decoder(versions), tuple(versions))
+        self._topics[topic] = _Topic(target, Decoder(versions, history(versions, policy).names), tuple(versions))
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -12,6 +12,10 @@ from psycopg import sql
 from cdc.errors import SinkError
 from cdc.formats.postgres.widening import holds
 from cdc.schemas import TableSchema
+from sinks.postgres.history import history
+from sinks.postgres.settings import SchemaPolicy
+
+FOLLOW: Final = SchemaPolicy()
 
 POS: Final = "_cdc_pos"
 """Column: the position of the event that a row shows. Nothing older overwrites it."""
@@ -43,6 +47,9 @@ class Target:
         columns: every column of the topic's descriptions → its type as the server writes it.
         key: the key's columns; empty: events are appended.
         mark: deleted rows are kept and marked.
+        policy: what may be changed.
+        renamed: (name before, name now) of columns.
+        dropped: columns that the source has no more.
     """
 
     topic: str
@@ -51,6 +58,9 @@ class Target:
     columns: Mapping[str, str]
     key: tuple[str, ...]
     mark: bool
+    policy: SchemaPolicy = FOLLOW
+    renamed: tuple[tuple[str, str], ...] = ()
+    dropped: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -83,7 +93,13 @@ class Existing:
     keys: frozenset[frozenset[str]]
 
 
-def wanted(versions: Sequence[TableSchema], schema: str, mapped: str | None, mark: bool) -> Target:
+def wanted(
+    versions: Sequence[TableSchema],
+    schema: str,
+    mapped: str | None,
+    mark: bool,
+    policy: SchemaPolicy = FOLLOW,
+) -> Target:
     """The table that holds all versions of a topic's rows; of a column's types the newest.
 
     Args:
@@ -91,17 +107,26 @@ def wanted(versions: Sequence[TableSchema], schema: str, mapped: str | None, mar
         schema: where target tables are.
         mapped: what the settings call the table (`orders`, `sales.orders`), or None.
         mark: keep deleted rows, marked.
+        policy: what is done when the source's table changes.
 
     Raises:
         SinkError: a type that is none, or a column that has the name of one of ours.
     """
     newest = versions[-1]
-    columns = {column.name: column.target_type for version in versions for column in version.columns}
+    became = history(versions, policy)
+    columns = {
+        name: column.target_type
+        for version, names in zip(versions, became.names, strict=True)
+        for column in version.columns
+        if (name := names[column.name]) is not None
+    }
     for name, type_ in columns.items():
         if not _TYPE.fullmatch(type_):
             raise SinkError(f"topic {newest.topic}: the description of column {name} has a type that is none")
     place, _, name = (mapped or newest.table.partition(".")[2] or newest.table).rpartition(".")
-    target = Target(newest.topic, place or schema, name, columns, newest.key, mark)
+    target = Target(
+        newest.topic, place or schema, name, columns, newest.key, mark, policy, became.renamed, became.dropped
+    )
     for name in target.added:
         if name in columns:
             raise SinkError(
@@ -127,18 +152,18 @@ def creation(target: Target) -> list[sql.Composed]:
 
 
 def changes(target: Target, existing: Existing) -> list[sql.Composed]:
-    """The statements that make an existing table fit: new columns, wider types.
+    """The statements that make an existing table fit: other names, new columns, wider types, columns that go.
 
     Raises:
         SinkError: the table cannot be made to fit; its hint is the statement that is the owner's to run.
     """
-    table = target.identifier
-    statements = []
+    table, policy = target.identifier, target.policy
+    existing, statements = _renamed(target, existing)
     for name, type_ in target.columns.items():
         has = existing.columns.get(name)
         if has is None:
-            add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
-            statements.append(add.format(table, sql.Identifier(name), _type(type_)))
+            add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}").format(table, sql.Identifier(name), _type(type_))
+            statements.append(_allowed(target, policy.add == "stop", f"it lacks column {name}", add))
         elif not fits(has, type_):
             alter = sql.SQL("ALTER TABLE {} ALTER COLUMN {} TYPE {}").format(table, sql.Identifier(name), _type(type_))
             if not holds(type_, has):
@@ -146,11 +171,17 @@ def changes(target: Target, existing: Existing) -> list[sql.Composed]:
                     f"target table {target.full_name}: column {name} is {has}, and its values are now {type_}",
                     hint=f"change it as its readers need it: {text(alter)} USING …;",
                 )
-            statements.append(alter)
+            grown = f"column {name} is {has}, and its values are now {type_}"
+            statements.append(_allowed(target, policy.widen == "stop", grown, alter))
+    for name in target.dropped if policy.drop != "keep" else ():
+        if name in existing.columns and name not in target.columns:
+            drop = sql.SQL("ALTER TABLE {} DROP COLUMN {}").format(table, sql.Identifier(name))
+            gone = f"the source has no column {name} any more"
+            statements.append(_allowed(target, policy.drop == "stop", gone, drop))
     for name in target.added:
         if name not in existing.columns:
-            add = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
-            statements.append(add.format(table, sql.Identifier(name), _ADDED[name]))
+            own = sql.SQL("ALTER TABLE {} ADD COLUMN {} {}")
+            statements.append(own.format(table, sql.Identifier(name), _ADDED[name]))
     if target.key and frozenset(target.key) not in existing.keys:
         primary_key = sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(table, _names(target.key))
         raise SinkError(
@@ -164,6 +195,31 @@ def changes(target: Target, existing: Existing) -> list[sql.Composed]:
             hint=f"give it a default: ALTER TABLE {target.full_name} ALTER COLUMN {unknown[0]} SET DEFAULT …;",
         )
     return statements
+
+
+def _renamed(target: Target, existing: Existing) -> tuple[Existing, list[sql.Composed]]:
+    """The table as it is once columns have the names of today, and what gives them these."""
+    columns, keys, statements = dict(existing.columns), existing.keys, []
+    for old, new in target.renamed:
+        if old not in columns or new in columns:
+            continue
+        rename = sql.SQL("ALTER TABLE {} RENAME COLUMN {} TO {}").format(
+            target.identifier, sql.Identifier(old), sql.Identifier(new)
+        )
+        statements.append(_allowed(target, target.policy.rename == "stop", f"column {old} is now {new}", rename))
+        columns[new] = columns.pop(old)
+        keys = frozenset(frozenset(new if name == old else name for name in key) for key in keys)
+    required = frozenset(dict(target.renamed).get(name, name) for name in existing.required)
+    return Existing(columns, required, keys), statements
+
+
+def _allowed(target: Target, stop: bool, what: str, statement: sql.Composed) -> sql.Composed:
+    if stop:
+        raise SinkError(
+            f"target table {target.full_name}: {what}, and schema_changes says stop",
+            hint=f"run {text(statement)}; or let the sink do it",
+        )
+    return statement
 
 
 def fits(has: str, type_: str) -> bool:

@@ -300,6 +300,29 @@ def test_a_column_that_was_dropped_stays_as_it_was(line: MakeLine) -> None:
     assert orders.rows() == [(1, "kept", "2.00"), (2, None, "3.00")]
 
 
+def test_a_renamed_column_keeps_its_values_and_older_events_find_it(line: MakeLine) -> None:
+    orders = line(column("id", "bigint", attnum=1), column("note", "text", attnum=2))
+    orders.apply(orders.put(1, id=1, note="old"))
+    columns = [column("number", "bigint", attnum=1), column("remark", "text", attnum=2)]
+    orders.schemas.add(columns, key=["number"], pos=position(5))
+    orders.apply(
+        orders.put(2, id=2, note="late"),
+        orders.event(key(number=3), value("c", {"number": 3, "remark": "new"}, position(6))),
+    )
+    query = "SELECT number, remark FROM orders ORDER BY number"
+    assert orders.rows(query) == [(1, "old"), (2, "late"), (3, "new")]
+    orders.apply(orders.event(key(number=1), value("u", {"number": 1, "remark": "newer"}, position(7))))
+    assert orders.rows(query)[0] == (1, "newer")
+
+
+def test_a_dropped_column_is_dropped_where_that_is_declared(line: MakeLine) -> None:
+    orders = line(column("id", "bigint", attnum=1), column("note", "text", attnum=2), schema_changes={"drop": "apply"})
+    orders.apply(orders.put(1, id=1, note="gone"))
+    orders.schemas.add([column("id", "bigint", attnum=1)], pos=position(5))
+    orders.apply(orders.put(2, id=2, note="gone too"), orders.put(6, id=3))
+    assert orders.rows("SELECT to_jsonb(o) - '_cdc_pos' FROM orders o ORDER BY id") == [({"id": n},) for n in (1, 2, 3)]
+
+
 def test_a_type_that_grew_is_widened(line: MakeLine) -> None:
     orders = line(column("id", "bigint"), column("n", "integer"))
     orders.apply(orders.put(1, id=1, n=2**31 - 1))
