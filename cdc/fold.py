@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import orjson
 
 from cdc.errors import SpoolFull
-from cdc.formats.payload import payload_of
+from cdc.formats.payload import Payloads, payload_of
 from cdc.partitions import partition_of
 from cdc.settings import SpoolSettings
 
@@ -106,27 +106,33 @@ class Execute(Protocol):
 class Fold:
     """One topic's keys; those that were taken are no longer there. Made by `Spool.fold`.
 
-    Keys on another partition than theirs (`strays`: partitions were added) are kept apart.
+    Keys on another partition than theirs (`strays`: partitions were added) are kept apart. A row has one key
+    however that is spelled: with or without its schema, or with another one.
     """
 
     def __init__(self, spool: Spool, name: str) -> None:
         self._spool = spool
+        self._payloads = Payloads()
         with spool.writing() as execute:
-            # "WITHOUT ROWID": the key is the tree, so that a row is one entry.
-            execute(f"CREATE TABLE {name} (key BLOB PRIMARY KEY, digest BLOB, partition INTEGER) WITHOUT ROWID")
+            # "WITHOUT ROWID": the key is the tree, so that a row is one entry. `spelled`: the event's key, if not that.
+            execute(
+                f"CREATE TABLE {name} "
+                "(key BLOB PRIMARY KEY, digest BLOB, partition INTEGER, spelled BLOB) WITHOUT ROWID"
+            )
             execute(
                 f"CREATE TABLE {name}_strays (key BLOB, partition INTEGER, PRIMARY KEY (key, partition)) WITHOUT ROWID"
             )
         self._drop = (f"DROP TABLE {name}", f"DROP TABLE {name}_strays")
-        self._put = f"INSERT OR REPLACE INTO {name} VALUES (?, ?, ?)"
+        self._put = f"INSERT OR REPLACE INTO {name} VALUES (?, ?, ?, ?)"
         self._take = f"DELETE FROM {name} WHERE key = ? RETURNING digest"
         self._truncate = f"DELETE FROM {name} WHERE partition = ?"
         self._clear = f"DELETE FROM {name}"
-        self._some = f"SELECT key FROM {name} LIMIT ?"
+        self._some = f"SELECT coalesce(spelled, key) FROM {name} LIMIT ?"
         self._count = f"SELECT count(*) FROM {name}"
         self._stray = f"INSERT OR REPLACE INTO {name}_strays VALUES (?, ?)"
         self._found = f"DELETE FROM {name}_strays WHERE key = ? AND partition = ?"
-        self._stray_too = f"INSERT OR IGNORE INTO {name} SELECT key, x'', -1 FROM {name}_strays"
+        self._stray_too = f"INSERT OR IGNORE INTO {name} VALUES (?, x'', -1, ?)"
+        self._all_strays = f"SELECT key FROM {name}_strays"
         self._strays = f"SELECT key, partition FROM {name}_strays LIMIT ?"
 
     def load(self, messages: Iterable[Sequence[Message]], partitions: int = 0) -> None:
@@ -141,7 +147,8 @@ class Fold:
                 for message in some:
                     self._load(execute, message, partitions)
         with self._spool.writing() as execute:
-            execute(self._stray_too)
+            for (stray,) in execute(self._all_strays):
+                execute(self._stray_too, self._named(stray))
 
     def _load(self, execute: Execute, message: Message, partitions: int) -> None:
         key, value, partition = message.key(), message.value(), message.partition() or 0
@@ -153,14 +160,20 @@ class Fold:
         if partitions and partition_of(key, partitions) != partition:
             execute(self._found if digest is None else self._stray, (key, partition))
         elif digest is None:
-            execute(self._take, (key,)).fetchall()
+            execute(self._take, self._named(key)[:1]).fetchall()
         else:
-            execute(self._put, (key, digest, partition))
+            plain, spelled = self._named(key)
+            execute(self._put, (plain, digest, partition, spelled))
+
+    def _named(self, key: bytes) -> tuple[bytes, bytes | None]:
+        """The key without its schema, and as it is spelled if that is something else."""
+        plain = self._payloads.of(key) or b""
+        return plain, None if plain == key else key
 
     def take(self, key: bytes) -> bytes | None:
         """The digest of a key's row, once; None if there is no row. Raises: SpoolFull."""
         with self._spool.writing() as execute:
-            found = execute(self._take, (key,)).fetchall()
+            found = execute(self._take, self._named(key)[:1]).fetchall()
         return found[0][0] if found else None
 
     def clear(self) -> None:

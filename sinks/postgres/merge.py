@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from cdc.formats.payload import Payloads
 from sinks.postgres.decode import AFTER_ALL, DELETE, Row, Wholeness, is_older
 
 
@@ -40,8 +41,9 @@ def merge(rows: Iterable[Row]) -> Changes:
     """Keep the last state of each key; an older event never wins, whatever came last."""
     deletes: dict[bytes | None, Row] = {}
     images: dict[bytes | None, Row] = {}
+    keys = Payloads()
     for row in rows:
-        key = row.event.key
+        key = keys.of(row.event.key)  # a schema that changed makes no other row
         image = images.get(key)
         if row.op != DELETE:
             earlier = image or deletes.get(key)

@@ -488,3 +488,11 @@ def test_under_quirks_a_key_beyond_the_identity_is_zero_and_tombstones_need_no_k
     assert value(records[0])["before"] == {"id": 0, "v": None, "n": 7}
     keyless = encode(styled(KEYLESS, quirks=True, key=()), delete(old=["1", "a"]))
     assert [record[1:3] for record in keyless][1] == (None, None)
+
+
+def test_a_row_that_is_gone_ends_under_the_key_that_its_events_have() -> None:
+    made, out = encoder(), []
+    keys = [b'{"id":1}', b'{"schema":{"type":"int32"},"payload":{"id":2}}']
+    made.gone(keys, 1, out)
+    assert [record[1] for record in out] == [keys[0], keys[0], keys[1], keys[1]]
+    assert [value(record)["before"]["id"] for record in out[::2]] == [1, 2]

@@ -80,3 +80,9 @@ def test_what_no_event_of_the_batch_has_stays_unknown() -> None:
 def test_rows_of_different_shapes_are_written_apart() -> None:
     rows = image(b"1", 1, id=1, n=1), image(b"2", 2, id=2)
     assert written(*rows) == {Group(("id", "n"), Wholeness.WHOLE): [b"1\t1"], Group(("id",), Wholeness.WHOLE): [b"2"]}
+
+
+def test_a_key_whose_schema_changed_is_the_same_key() -> None:
+    before, after = b'{"schema":{"type":"int32"},"payload":{"id":1}}', b'{"schema":{"type":"int64"},"payload":{"id":1}}'
+    changes = merge([image(before, 1, id=1, n=1), image(after, 2, id=1, n=2)])
+    assert [row.event.offset for rows in changes.writes.values() for row in rows] == [2]

@@ -11,6 +11,7 @@ from orjson import dumps, loads
 from cdc import cython
 from cdc.event import BY_KEY, Headers, Record
 from cdc.formats.debezium_json import NEW_KEY, OLD_KEY, Order, Transaction, envelope
+from cdc.formats.payload import payload_of
 from cdc.formats.postgres.planned import TablePlan
 from cdc.formats.postgres.tuples_cy import Fill
 
@@ -232,9 +233,7 @@ class RowEncoder(RowWriter):
         """
         writer: ValueWriter = self.writer
         for key in keys if not self.skip_deleted else ():
-            values = loads(key)
-            if self.plan.schemas.key:
-                values = values["payload"]
+            values = payload_of(loads(key))  # older ones may be spelled otherwise
             writer.reset()
             writer.constant(self.opening)
             members = [
