@@ -15,6 +15,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 QUIET_SECONDS = 60.0
 
+_NO_LEADER_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -98,9 +100,21 @@ def _ends(bootstrap_servers: str, partitions: Sequence[tuple[str, int]]) -> dict
     """Where each partition ends, records of open transactions included."""
     reader = consumer(bootstrap_servers, **{"isolation.level": "read_uncommitted"})
     try:
-        return {one: int(reader.get_watermark_offsets(TopicPartition(*one), timeout=30)[1]) for one in partitions}
+        return {one: _end(reader, one) for one in partitions}
     finally:
         reader.close()
+
+
+def _end(reader: Consumer, partition: tuple[str, int]) -> int:
+    """Where a partition ends; a leader that is only just being made is waited for."""
+    deadline = time.monotonic() + QUIET_SECONDS
+    while True:
+        try:
+            return int(reader.get_watermark_offsets(TopicPartition(*partition), timeout=30)[1])
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > deadline:
+                raise
+        time.sleep(0.2)
 
 
 def await_key(bootstrap_servers: str, topic: str, key: dict[str, Any], seconds: float) -> None:
