@@ -83,7 +83,7 @@ class PostgresWalConnector:
         self._found: Capture | None = None
         self._stored: Position | None = None
         self._stored_revision = 0
-        self._ledger = Ledger()
+        self._ledger = Ledger(with_ranges=section.publishes_every_change)
         self._stage: Stage | None = None
         self._reader: Reader | None = None
         self._healing = False
@@ -114,7 +114,8 @@ class PostgresWalConnector:
 
     def start(self, stored: Position | None) -> None:
         if stored is not None and not is_intent(stored):
-            self._ledger = Ledger(stored.ledger, anew=is_healing(stored))
+            with_ranges = self._section.publishes_every_change
+            self._ledger = Ledger(stored.ledger, anew=is_healing(stored), with_ranges=with_ranges)
             self._stored_revision = self._ledger.revision
         self._found = capture = self._look()
         slot.end_abandoned(capture.session, temporary_prefix(self._slot), self._subject)

@@ -41,9 +41,13 @@ class Ledger:
     Args:
         stored: what `as_json` gave, from the offsets topic; None at the first start.
         anew: a heal begins: only what outlives that is taken.
+        with_ranges: whether ranges that are read count. They do only where the stream publishes every change: a row
+            that an update moves from an unread range to one that is read comes by the stream alone.
     """
 
-    def __init__(self, stored: Mapping[str, Any] | None = None, *, anew: bool = False) -> None:
+    def __init__(
+        self, stored: Mapping[str, Any] | None = None, *, anew: bool = False, with_ranges: bool = True
+    ) -> None:
         stored = stored or {}
         if anew:
             stored = {name: stored[name] for name in ("filters", "forms") if name in stored}
@@ -58,6 +62,10 @@ class Ledger:
         self._paused = bool(stored.get("paused", False))
         self.revision = int(stored.get("revision", 0))
         self._given = self.revision
+        self._with_ranges = with_ranges
+        if not with_ranges:
+            for name in self._tables:
+                self.start_over(name)
 
     def as_json(self) -> dict[str, Any]:
         """The document; `dirty` is False until the next change."""
@@ -180,6 +188,8 @@ class Ledger:
 
     def range_done(self, table: str, heap: int, node: int, interval: Interval, publication: Publication) -> None:
         """The rows of these blocks are published; and how the table is."""
+        if not self._with_ranges:
+            return
         entry = self._tables[table]
         before = self.heaps(table).get(heap)
         known = before.intervals if before is not None and before.node == node else ()

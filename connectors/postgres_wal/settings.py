@@ -245,6 +245,11 @@ class PostgresWalSettings(ConnectorSettings):
         return "roots" if self.publish_via_root else "both" if self.quirks else "leaves"
 
     @property
+    def publishes_every_change(self) -> bool:
+        """Whether the stream says all that happens to a row."""
+        return not {"c", "u", "d"} & set(self.skipped_operations)
+
+    @property
     def handling(self) -> Handling:
         """How values are written."""
         return Handling(

@@ -145,6 +145,26 @@ def test_rows_that_move_between_ranges_while_it_is_down_are_neither_lost_nor_old
     assert folded(line.events("t")) == in_table(database, "t")
 
 
+def test_rows_that_move_between_ranges_unpublished_are_not_lost(line: Line, database: Database) -> None:
+    """An update that is skipped moves rows into the first range, which is read already."""
+    make(database, "t", 2000)
+    database.execute("DELETE FROM t WHERE id <= 300")
+    database.execute("VACUUM t")
+    seen = 0
+
+    def cut(batch: Batch) -> bool:
+        nonlocal seen
+        seen = ranges_stored(batch, "public.t")
+        return seen >= 16
+
+    line.run(["public.t"], cut, snapshot_range=RANGE, snapshot_readers=1, batch={"rows": 50})
+    assert 16 <= seen < 1 << 20
+    database.execute("UPDATE t SET n = 1 WHERE id > 1900")
+    assert database.rows("SELECT count(*) > 50 FROM t WHERE id > 1900 AND (ctid::text::point)[0] < 16") == [(True,)]
+    with line.running(["public.t"], snapshot_range=RANGE, skipped_operations=["u"]) as until:
+        until(lambda: folded(line.events("t")) == in_table(database, "t"))
+
+
 @pytest.mark.parametrize("rewrite", ["VACUUM FULL t", "ALTER TABLE t ALTER n TYPE bigint", "CLUSTER t USING t_pkey"])
 def test_a_table_that_was_rewritten_while_it_was_down_begins_again(
     line: Line, database: Database, rewrite: str

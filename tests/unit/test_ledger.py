@@ -47,6 +47,17 @@ def test_what_was_stored_does_not_change_with_it() -> None:
     assert Ledger(stored).heaps("public.a") == {}
 
 
+def test_ranges_count_only_where_the_stream_publishes_every_change() -> None:
+    read = ledger(pending="public.a")
+    read.range_done("public.a", 7, 70, (0, 10), PUBLICATION)
+    again = Ledger(read.as_json(), with_ranges=False)
+    again.range_done("public.a", 7, 70, (10, 20), PUBLICATION)
+    assert again.heaps("public.a") == {}
+    # Nor do those that were read before, when all is published again.
+    assert again.dirty
+    assert Ledger(again.as_json()).heaps("public.a") == {}
+
+
 def test_every_change_makes_it_dirty_until_it_is_given_away() -> None:
     changed = ledger(done="public.a")
     changed.as_json()
