@@ -174,6 +174,7 @@ DEFAULTS: list[tuple[str, str | tuple[str, int], str, str | None]] = [
     ("array", "_text", "'{a,b}'::text[]", None),
     ("real", "float4", "1.25", "1.25"),
     ("time", "time", "'01:02:03'::time without time zone", "3723000000"),
+    ("a parenthesis that is never closed, and many commas", "text", "pick(" + "a, " * 200 + "'b'", '"b"'),
 ]
 
 

@@ -140,6 +140,7 @@ VALUES = [
     ("bool[]", -1, "{t,f}", [True, False]),
     ("text[]", -1, '{NULL,"NULL","","a,b","{x}","qu\\"o","b\\\\s"," sp ",é😀}',
      [None, "NULL", "", "a,b", "{x}", 'qu"o', "b\\s", " sp ", "é😀"]),
+    ("text[]", -1, "{NULS,NULL,NULA,null}", ["NULS", None, "NULA", "null"]),
     ("bytea[]", -1, '{"\\\\x0102",NULL,"\\\\x"}', ["AQI=", None, ""]),
     ("timestamp[]", 3, '{"2016-11-04 13:51:30.123"}', [1478267490123]),
     ("date[]", -1, "{NULL,2016-11-04}", [None, 17109]),

@@ -21,7 +21,7 @@ from .rows_cy import RowWriter
 from .types import TypeInfo, numeric_modifier
 
 _CONSTANT: Final = re.compile(r"'([^']*(?:''[^']*)*)'")
-_FUNCTION: Final = re.compile(r"[(]?[A-Za-z0-9_.]+\((?:.+(?:, ?.+)*)?\)")
+_FUNCTION: Final = re.compile(r"[(]?[A-Za-z0-9_.]+\(.*\)")
 _NOW: Final = frozenset({"current_timestamp", "current_time", "current_date", "localtime", "localtimestamp"})
 
 _GENERATED: Final = {

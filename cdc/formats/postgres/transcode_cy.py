@@ -274,7 +274,13 @@ class ValueWriter(StructWriter):
                         at += 1
                     if at == first:
                         raise ValueError(MALFORMED)
-                    if at - first == 4 and src[first] == 78 and src[first + 1] == 85 and src[first + 2] == 76:
+                    if (
+                        at - first == 4
+                        and src[first] == 78
+                        and src[first + 1] == 85
+                        and src[first + 2] == 76
+                        and src[first + 3] == 76
+                    ):
                         if rules & NO_NULLS:
                             self.shrink(opening)
                             return self.constant(b"null")
