@@ -32,7 +32,7 @@ def import_debezium(file: File, output: Output = None, offset: Offset = None) ->
     """Take over the settings of a Debezium PostgreSQL connector, and with its offset its place.
 
     Writes YAML with `compatibility: debezium`, whose events are Debezium's. What has no counterpart is told on standard
-    error, and in the YAML. Passwords are never written.
+    error, and in the YAML. Passwords and salts are never written.
     """
     source = read(_text(file), str(file))
     translation = translate(source.name, source.config)

@@ -18,6 +18,7 @@ class Draft:
         connector, database, topics: sections; `topics` is its `defaults`.
         table: options of every captured table.
         remarks: what is taken over, but not as it was.
+        salts: variable → the salt that it stands for.
     """
 
     connector: dict[str, Any] = field(default_factory=dict)
@@ -25,6 +26,7 @@ class Draft:
     topics: dict[str, Any] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    salts: dict[str, str] = field(default_factory=dict, repr=False)
 
     def section(self, name: str) -> dict[str, Any]:
         """A section of the connector."""
@@ -35,6 +37,12 @@ class Draft:
         """A mapping of columns, of every table."""
         found: dict[str, Any] = self.table.setdefault(option, {})
         return found
+
+    def salt(self, salt: str) -> Variable:
+        """What stands for a salt, which is written nowhere."""
+        name = next((known for known, held in self.salts.items() if held == salt), f"MASK_SALT_{len(self.salts) + 1}")
+        self.salts[name] = salt
+        return Variable(f"${{{name}}}")
 
     def parameters(self) -> dict[str, Any]:
         """libpq's, of the database."""

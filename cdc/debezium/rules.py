@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cdc.debezium.draft import Draft, Variable
-from cdc.debezium.values import BadValue, boolean, expressions, listed, pattern, whole, word
+from cdc.debezium.values import BadValue, boolean, expression, expressions, listed, pattern, whole, word
 from cdc.formats.masks import ALGORITHMS
 
 Take = Callable[..., None]
@@ -190,8 +190,12 @@ def _mask(draft: Draft, value: str, length: str) -> None:
 def _hash(draft: Draft, value: str, version: str | None, algorithm: str, salt: str) -> None:
     if algorithm.upper() not in ALGORITHMS:
         raise BadValue(f"the algorithm must be one of {', '.join(ALGORITHMS)}")
+    variable = draft.salt(salt)
+    draft.remarks.append(
+        f"column.mask.hash.{version or ''}{algorithm}: the salt is not written down: set {variable[2:-1]}"
+    )
     for one in expressions(value):
-        draft.columns("mask")[pattern(one)] = {"hash": algorithm, "salt": salt, "version": 2 if version else 1}
+        draft.columns("mask")[pattern(one)] = {"hash": algorithm, "salt": variable, "version": 2 if version else 1}
 
 
 def _truncate(draft: Draft, value: str, length: str) -> None:
@@ -206,7 +210,7 @@ def _message_key(draft: Draft, value: str) -> None:
         found = re.fullmatch(r"([^:]+):([^:,]+(?:,[^:,]+)*)", entry)
         if not found:
             raise BadValue("must be table:column,column, several separated by semicolons")
-        keys += [pattern(f"{found[1]}.{column}") for column in listed(found[2])]
+        keys += [pattern(expression(f"{found[1]}.{column}")) for column in listed(found[2])]
     if not keys:
         raise BadValue("must name columns")
     draft.table["message_key"] = keys
@@ -264,7 +268,7 @@ TAKEN = (
         "column.mask.hash.ALGORITHM.with.salt.SALT",
         "`mask`",
         _hash,
-        "`column.mask.hash.v2.…` likewise.",
+        "`column.mask.hash.v2.…` likewise. Salts as `${MASK_SALT_1}`, ….",
         expression=r"column\.mask\.hash\.(v2\.)?([^.]+)\.with\.salt\.(.+)",
     ),
     Rule("snapshot.mode", "`snapshot`", _snapshot),

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from cdc.debezium.values import shown
 from cdc.errors import ConfigError, Problem
 
 
@@ -30,9 +31,9 @@ class Source:
     text: str
 
     def problem(self, name: str, message: str) -> Problem:
-        """A problem with a property."""
+        """A problem with a property, which is told without a salt."""
         found = re.search(rf"{re.escape(json.dumps(name))}\s*:", self.text) if name else None
-        return Problem(message, name, self.file, self.text.count("\n", 0, found.start()) + 1 if found else None)
+        return Problem(message, shown(name), self.file, self.text.count("\n", 0, found.start()) + 1 if found else None)
 
 
 def read(text: str, file: str) -> Source:

@@ -10,6 +10,7 @@ from ruamel.yaml.comments import CommentedMap
 
 from cdc.debezium.draft import Variable
 from cdc.debezium.translate import Translation
+from cdc.debezium.values import shown
 
 _WIDTH = 110
 
@@ -26,7 +27,7 @@ def text_of(translation: Translation, origin: str) -> str:
         "docs/debezium.md says what each setting was. Next: `cdc check --config THIS_FILE`.",
     ]
     if translation.lost:
-        comments += ["", "Not taken over:", *(f"  {told.name}: {told.words}" for told in translation.lost)]
+        comments += ["", "Not taken over:", *(f"  {shown(told.name)}: {told.words}" for told in translation.lost)]
     if translation.remarks:
         comments += ["", "Look at:", *(f"  {remark}" for remark in translation.remarks)]
     yaml = YAML(pure=True)

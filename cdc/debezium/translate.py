@@ -20,11 +20,11 @@ class Told:
     """What is said of a property.
 
     Args:
-        name: of the property, as it was given.
+        name: of the property, as it was given; it may hold a salt (see `values.shown`).
         words: what is the matter.
     """
 
-    name: str
+    name: str = field(repr=False)
     words: str
 
 
@@ -37,12 +37,14 @@ class Translation:
         wrong: values that Debezium would refuse, or that leave nothing to go on with.
         lost: properties that are not taken over, and why.
         remarks: what is taken over, but not as it was.
+        salts: variable of the document → the salt that it stands for.
     """
 
     document: dict[str, Any]
     wrong: list[Told] = field(default_factory=list)
     lost: list[Told] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+    salts: dict[str, str] = field(default_factory=dict, repr=False)
 
     def start_from(self, offset: dict[str, int]) -> None:
         """Go on at the connector's offset: see `offset`."""
@@ -69,6 +71,8 @@ def translate(name: str, config: Mapping[str, str]) -> Translation:
                 rule.take(draft, value, *parameters)
             except BadValue as error:
                 wrong.append(Told(given, str(error)))
+    if "heartbeat" in draft.connector and "interval" not in draft.connector["heartbeat"]:
+        del draft.connector["heartbeat"]  # a prefix alone turns nothing on
     tables: dict[str, dict[str, Any]] = {}
     try:
         tables = entries(config, draft.table, draft.remarks)
@@ -77,7 +81,7 @@ def translate(name: str, config: Mapping[str, str]) -> Translation:
     wrong += _missing(config)
     draft.remarks += _about_converters(config)
     document = _document(name, config, draft, tables)
-    return Translation(document, wrong, lost, draft.remarks)
+    return Translation(document, wrong, lost, draft.remarks, draft.salts)
 
 
 def _rule(name: str) -> tuple[Rule | None, tuple[str, ...]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
+from cdc.patterns import wrong_expression
+
 
 class BadValue(ValueError):
     """A value that Debezium would refuse, or that has no counterpart; says what is expected."""
@@ -41,20 +43,30 @@ def listed(value: str) -> list[str]:
 def expressions(value: str) -> list[str]:
     """Regular expressions between commas; a comma behind a backslash is part of one (`Strings.RegExSplitter`)."""
     entries = re.findall(r"(?:\\.|[^,\\])+", value, re.DOTALL)
-    found = [entry.strip().replace("\\,", ",") for entry in entries]
-    for entry in found:
-        try:
-            re.compile(entry)
-        except re.error as error:
-            raise BadValue(f"{entry} is no regular expression that is understood here: {error}") from None
-    if not any(found):
+    found = [expression(stripped.replace("\\,", ",")) for entry in entries if (stripped := entry.strip())]
+    if not found:
         raise BadValue("must be regular expressions, separated by commas")
-    return [entry for entry in found if entry]
+    return found
+
+
+def expression(text: str) -> str:
+    """A regular expression that is right as a pattern of ours; case does not count there anyway."""
+    text = text.removeprefix("(?i)")
+    if not text:
+        raise BadValue("must be a regular expression")
+    if wrong := wrong_expression(pattern(text)):
+        raise BadValue(f"{text} {wrong}")
+    return text
 
 
 def pattern(expression: str) -> str:
     """A pattern of ours: it matches whole names and ASCII letters in any case, as Debezium's `Predicates` do."""
     return f"/{expression}/"
+
+
+def shown(name: str) -> str:
+    """A property's name as it may be told: without the salt that it may hold."""
+    return re.sub(r"(\.with\.salt\.).+", r"\1…", name, flags=re.DOTALL)
 
 
 def refers(value: str) -> bool:

@@ -135,14 +135,15 @@ def _settings(one: Batch, given: dict[str, str], server: PostgresServer, broker:
     enabled = str(one.schemas).lower()
     own = {"slot.name": SLOTS[1], "publication.name": SLOTS[1]}
     converters = {f"{part}.converter.schemas.enable": enabled for part in ("key", "value", "header")}
-    document = translate("compare", {**given, **own, **converters}).document
+    translation = translate("compare", {**given, **own, **converters})
+    document = translation.document
     document["kafka"] = {"bootstrap_servers": broker.bootstrap_servers}
     (database,) = document["databases"].values()
     database.clear()
     database["url"] = server.url(DATABASE)
     (connector,) = document["connectors"].values()
     connector["idle_interval"] = "50ms"
-    return parse(orjson.dumps(document).decode(), {})
+    return parse(orjson.dumps(document).decode(), translation.salts)
 
 
 @contextmanager

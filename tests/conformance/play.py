@@ -75,7 +75,7 @@ def settings(case: Case, server: PostgresServer, broker: EmbeddedBroker, *, sche
     database["url"] = server.url(DATABASE)
     (connector,) = document["connectors"].values()
     connector["idle_interval"] = "50ms"
-    return parse(orjson.dumps(document).decode(), {})
+    return parse(orjson.dumps(document).decode(), translation.salts)
 
 
 def _stream(case: Case, sessions: Sessions, bridge: Bridge, server: PostgresServer) -> None:

@@ -20,6 +20,7 @@ from cdc.debezium.translate import Translation, translate
 from cdc.errors import ConfigError
 from cdc.patterns import matching
 from cdc.settings import Settings
+from cdc.table_settings import Hashed
 from connectors.postgres_wal.settings import PostgresWalSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "debezium.md"
@@ -118,6 +119,8 @@ def test_messages_and_heartbeats_are_taken_over() -> None:
     assert section.heartbeat is not None
     assert (section.heartbeat.interval, section.heartbeat.topic_prefix) == (0.3, "hb")
     assert connector(heartbeat__interval__ms="0").heartbeat is None
+    assert connector(heartbeat__interval__ms="0", topic__heartbeat__prefix="hb").heartbeat is None
+    assert connector(topic__heartbeat__prefix="hb").heartbeat is None
 
 
 TABLES = ["public.orders", "public.Orders", "public.orders_old", "s1.orders", "s1.items", "s2.items"]
@@ -139,6 +142,8 @@ TABLES = ["public.orders", "public.Orders", "public.orders_old", "s1.orders", "s
             ["public.orders", "public.Orders"],
         ),
         ({"table.include.list": "s1.[a-z]{1\\,6}"}, ["s1.orders", "s1.items"]),
+        ({"table.include.list": "(?i)S1\\.ORDERS,(?i)public.orders"}, ["public.orders", "public.Orders", "s1.orders"]),
+        ({"schema.include.list": "(?i)S1", "table.exclude.list": "(?i)s1.items"}, ["s1.orders"]),
     ],
 )
 def test_lists_of_tables_capture_what_debezium_captures(config: dict[str, str], expected: list[str]) -> None:
@@ -195,6 +200,59 @@ def test_a_password_is_written_nowhere() -> None:
     password = settings(translation).databases["source"].password
     assert password is not None
     assert password.get_secret_value() == "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("table.include.list", "(?s)public.a"),
+        ("column.exclude.list", "public.a.(?i)b"),
+        ("message.key.columns", "public.(a:x"),
+        ("message.prefix.include.list", "(?i)"),
+    ],
+)
+def test_expressions_that_are_not_understood_here_are_wrong(name: str, value: str) -> None:
+    (told,) = taken(**{name: value}).wrong
+    assert "regular expression" in told.words
+
+
+SALTED = "column.mask.hash.v2.SHA-256.with.salt."
+
+
+def test_a_salt_is_written_nowhere() -> None:
+    first, second = "pepper", "more.pepper"
+    translation = taken(
+        **{
+            f"{SALTED}{first}": "public.a.x",
+            f"{SALTED}{second}": "public.a.y",
+            f"column.mask.hash.MD5.with.salt.{first}": "public.a.z",
+            f"column.mask.hash.with.salt.{first}": "unknown",
+        }
+    )
+    written = text_of(translation, "connector.json")
+    assert "pepper" not in written + repr(translation)
+    assert "column.mask.hash.with.salt.…: is not known here" in written
+    assert "column.mask.hash.v2.SHA-256: the salt is not written down: set MASK_SALT_1" in written
+    (section,) = parse(written, SECRETS | translation.salts).connectors.values()
+    assert isinstance(section, PostgresWalSettings)
+    masks = [mask for options in section.tables.values() for mask in options.mask.values()]
+    assert [mask.salt.get_secret_value() for mask in masks if isinstance(mask, Hashed)] == [first, second, first]
+
+
+@pytest.mark.parametrize("given", [{f"{SALTED}pepper": ","}, {f"{SALTED}pepper": "a.(b"}])
+def test_no_error_tells_a_salt(given: dict[str, str], tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["import-debezium", str(written(tmp_path, **given))])
+    assert isinstance(done.exception, ConfigError)
+    assert f":11: {SALTED}…: must be regular" in done.exception.message or "no regular expr" in done.exception.message
+    assert "pepper" not in done.output + done.exception.message
+
+
+def test_no_command_tells_a_salt(tmp_path: Path) -> None:
+    file = written(tmp_path, **{"column.mask.hash.with.salt.pepper": "public.a.b", f"{SALTED}pepper": "public.a.c"})
+    done = CliRunner().invoke(app, ["import-debezium", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "column.mask.hash.with.salt.…: is not taken over" in done.stderr
+    assert "pepper" not in done.output
 
 
 def test_what_a_configuration_provider_resolves_is_told() -> None:
