@@ -30,6 +30,8 @@ Partitions: TypeAlias = Literal["roots", "leaves", "both"]
 
 _NAMED = re.compile(r"\{(\w*)\}")
 
+_MARKED_NOWHERE = ("is told in the member cdc, and cdc_member is false", "unchanged: reselect")
+
 
 class TableOptions(ColumnSettings):
     """What may be set for one table or pattern of tables."""
@@ -307,6 +309,10 @@ class PostgresWalSettings(ConnectorSettings):
             yield from self._column_wrongs(table, options)
             yield from self._topic_wrongs(table, options)
             yield from self._transform_wrongs(settings, table, options)
+            if options.unchanged == "mark" and not self.cdc_member:
+                yield Wrong(("tables", table, "unchanged"), *_MARKED_NOWHERE)
+        if self.unchanged == "mark" and not self.cdc_member:
+            yield Wrong(("unchanged",), *_MARKED_NOWHERE)
         for setting in ("propagate_source_type", "propagate_types"):
             for pattern in getattr(self, setting):
                 if wrong := patterns.wrong_expression(pattern):
