@@ -14,9 +14,17 @@ KEPT: Final = 8
 
 def payload_of(document: Any) -> Any:
     """A parsed key or value without its schema; one that has none as it is."""
-    if isinstance(document, dict) and document.keys() == {"schema", "payload"}:
-        return document["payload"]
-    return document
+    return document["payload"] if _has_schema(document) else document
+
+
+def _has_schema(document: Any) -> bool:
+    """Whether it is Connect's; a table's key may have two columns of these names, whose values are no schemas."""
+    return (
+        isinstance(document, dict)
+        and document.keys() == {"schema", "payload"}
+        and isinstance(document["schema"], dict)
+        and "type" in document["schema"]
+    )
 
 
 class Payloads:
@@ -39,7 +47,7 @@ class Payloads:
             document = orjson.loads(data)
         except orjson.JSONDecodeError:
             return data
-        if document.keys() != {"schema", "payload"}:
+        if not _has_schema(document):
             return data
         schema, between, payload = data.partition(_BETWEEN)
         try:
