@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from cdc.errors import RowRefused
+from cdc.formats.debezium_json import OLD_KEY
 from cdc.formats.payload import Payloads
 from cdc.schemas import TableSchema
 from cdc.sink import Event
@@ -27,6 +28,8 @@ COMPILED: Final = not decode_cy.__file__.endswith(".py")
 PLANS: Final = 8
 """Shapes of events a topic has at one time: columns come and go, and unchanged ones are left out."""
 
+CREATE: Final = ord("c")
+UPDATE: Final = ord("u")
 DELETE: Final = ord("d")
 TRUNCATE: Final = ord("t")
 _WITH_ROW: Final = b"cru"
@@ -38,7 +41,10 @@ ARRIVED: Final = b"o"
 """What positions begin with that are offsets: of events that have no `cdc.pos`."""
 
 UNAVAILABLE: Final = "__debezium_unavailable_value"
-"""What Debezium itself writes for a TOAST value it was not sent."""
+"""What Debezium itself writes for a TOAST value it was not sent, unless a description tells something else."""
+
+_LEFT_OUT: Final = frozenset({"array", "bytes", "map", "struct"})
+"""Forms of values some of which have no placeholder: unchanged ones are left out, whatever the others have."""
 
 
 def is_older(pos: bytes, than: bytes) -> bool:
@@ -162,6 +168,11 @@ class _Form:
         self._placeholders = {column.name: column.placeholder for column in description.columns}
         self._unchanged = tuple({orjson.dumps(one) for one in (UNAVAILABLE, *told)})
         self._whole = not told
+        self._left_out = frozenset(
+            column.name
+            for column in description.columns
+            if told and column.placeholder is None and column.form in _LEFT_OUT
+        )
         self._compiled = compiled
         self._plans: list[tuple[tuple[str, ...], decode_cy.RowPlan]] = []
         self._key_plan = self._plan(key) if key else None
@@ -181,16 +192,18 @@ class _Form:
             if found is not None:
                 op, pos, line, unchanged = found
                 if line is not None:
-                    if op in _WITH_ROW and (self._whole or not unchanged) and not self._stands_for_some(pos, value):
+                    if op in _WITH_ROW and (self._whole or not unchanged) and not self._may_lack(pos, columns, value):
                         return Row(event, op, pos, columns, line, _wholeness(unchanged))
                 elif op == DELETE and self._key:
                     return self._deleted(event, key, pos)
                 break
         return self._general(event, key, value)
 
-    def _stands_for_some(self, pos: bytes, value: bytes) -> bool:
-        """Whether a placeholder may be in an event that does not name its unchanged columns."""
-        return pos.startswith(ARRIVED) and any(placeholder in value for placeholder in self._unchanged)
+    def _may_lack(self, pos: bytes, columns: tuple[str, ...], value: bytes) -> bool:
+        """Whether an event that does not name its unchanged columns may have some."""
+        return pos.startswith(ARRIVED) and (
+            not self._left_out.issubset(columns) or any(placeholder in value for placeholder in self._unchanged)
+        )
 
     def _deleted(self, event: Event, key: bytes | None, pos: bytes) -> Row:
         if key is None:
@@ -214,7 +227,7 @@ class _Form:
             raise refused(event, f"an event {chr(op)} without a row")
         ours = document.get("cdc")
         if not isinstance(ours, dict):
-            ours = {"unchanged": [name for name, field in image.items() if self._is_placeholder(name, field)]}
+            ours = {"unchanged": self._not_known(event, op, image)}
         if ours.get("unchanged"):
             image = {name: field for name, field in image.items() if name not in ours["unchanged"]}
         columns = tuple(name for name in image if self._names.get(name, name) is not None)
@@ -223,8 +236,16 @@ class _Form:
         partial = Wholeness.GONE if ours.get("gone") is True else Wholeness.PARTIAL
         return Row(event, op, pos, columns, line, partial if ours.get("unchanged") else Wholeness.WHOLE)
 
+    def _not_known(self, event: Event, op: int, image: Mapping[str, Any]) -> list[str]:
+        """The unchanged columns of an event that does not name them: only what follows an image of its row has some."""
+        if op != UPDATE and not (op == CREATE and any(name == OLD_KEY for name, _ in event.headers or ())):
+            return []
+        standing = [name for name, field in image.items() if self._is_placeholder(name, field)]
+        return [*standing, *(self._left_out - image.keys())]
+
     def _is_placeholder(self, name: str, field: Any) -> bool:
-        return field is not None and field in (UNAVAILABLE, self._placeholders.get(name))
+        told = self._placeholders.get(name)
+        return bool(field == (UNAVAILABLE if told is None else told))
 
     def _fields(self, event: Event, image: Mapping[str, Any], columns: Sequence[str]) -> list[bytes]:
         fields = []

@@ -96,7 +96,10 @@ def converter(column: Column) -> Convert:
     if column.semantic in _BY_COLUMN:
         return partial(_BY_COLUMN[column.semantic], column)
     if column.form == "array":
-        return partial(_array, converter(column.items) if column.items else text, _holds_lists(column.items))
+        # The one type of PostgreSQL's own whose typdelim is no comma: a box has commas itself.
+        delimiter = ";" if column.target_type.startswith("box[") else ","
+        element = converter(column.items) if column.items else text
+        return partial(_array, element, _holds_lists(column.items), delimiter)
     if column.parameters.get("type") == "hstore":
         return structs.hstore
     if "encoding" in column.parameters:
@@ -257,18 +260,18 @@ def _holds_lists(items: Column | None) -> bool:
     return items is not None and items.form == "array"
 
 
-def _array(element: Convert, of_lists: bool, value: Any) -> str:
+def _array(element: Convert, of_lists: bool, delimiter: str, value: Any) -> str:
     """An array's literal; every element but NULL is quoted, so that no text is taken for syntax."""
     if not isinstance(value, list):
         raise ValueError("not an array")
-    return "{" + ",".join(_element(element, of_lists, item) for item in value) + "}"
+    return "{" + delimiter.join(_element(element, of_lists, delimiter, item) for item in value) + "}"
 
 
-def _element(convert: Convert, of_lists: bool, item: Any) -> str:
+def _element(convert: Convert, of_lists: bool, delimiter: str, item: Any) -> str:
     if item is None:
         return "NULL"
     if isinstance(item, list) and not of_lists:
-        return _array(convert, of_lists, item)
+        return _array(convert, of_lists, delimiter, item)
     return '"' + convert(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

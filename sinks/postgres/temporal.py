@@ -14,13 +14,27 @@ _ERA: Final = 146_097
 _INFINITE_DAYS: Final = {
     2**31 - 1: "infinity",
     -(2**31): "-infinity",
-    -622_191_234: "infinity",  # Debezium's own, an overflow
+    # Debezium's own, overflows: of a snapshot, and of the stream.
+    -622_191_234: "infinity",
     -625_821_272: "-infinity",
+    -2_147_472_692: "infinity",
+    -2_147_472_691: "-infinity",
 }
 _INFINITE_MILLIS: Final = {9_223_372_036_825_200: "infinity", -9_223_372_036_832_400: "-infinity"}
 _INFINITE_MICROS: Final = {9_223_372_036_825_200_000: "infinity", -9_223_372_036_832_400_000: "-infinity"}
 _INFINITE_DURATIONS: Final = {2**63 - 1: "infinity", -(2**63): "-infinity"}
 """PostgreSQL's infinities in events; those of timestamps are the JDBC driver's."""
+
+_INFINITE_TEXTS: Final = {
+    "-5877611-06-21Z": "infinity",
+    "-5877611-06-22Z": "-infinity",
+    "+292278994-08-16Z": "infinity",
+    "+292269055-12-02Z": "-infinity",
+    "+294247-01-10T04:00:25.2Z": "infinity",
+    "-290308-12-21T19:59:27.6Z": "-infinity",
+}
+"""The same under `isostring`: dates of the stream, of a snapshot, and timestamps. Only the last but one could be a
+time of PostgreSQL's, too."""
 
 
 def _day(days: int) -> tuple[str, str]:
@@ -88,6 +102,9 @@ def timestamp_ns(value: Any) -> str:
 
 def iso(value: Any) -> str:
     """A date, time or timestamp with a Z that says nothing: PostgreSQL's type has no zone."""
+    infinite = _INFINITE_TEXTS.get(text(value))
+    if infinite is not None:
+        return infinite
     written = text(value).removesuffix("Z")
     return written if written[2:3] == ":" else zoned(written)
 

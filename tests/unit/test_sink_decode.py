@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc.errors import RowRefused
+from cdc.formats.debezium_json import OLD_KEY
+from cdc.formats.payload import payload_of
 from cdc.schemas import Column, TableSchema
 from cdc.sink import Event
 from sinks.postgres import decode_cy
-from sinks.postgres.decode import AFTER_ALL, DELETE, TRUNCATE, Decoder, Row, Wholeness, is_older
+from sinks.postgres.decode import AFTER_ALL, DELETE, TRUNCATE, UNAVAILABLE, Decoder, Row, Wholeness, is_older
 from sinks.postgres.forms import converter, copy_field, kind_of, plain_field
 from tests.sink_events import column, described, key, position, value
 
@@ -49,7 +51,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "paid": st.booleans(),
     "flag": st.booleans(),
     "picture": st.binary().map(lambda data: base64.b64encode(data).decode()),
-    "day": st.integers(-3_000_000, 3_000_000) | st.sampled_from([-622_191_234, -625_821_272]),
+    "day": st.integers(-3_000_000, 3_000_000)
+    | st.sampled_from([-622_191_234, -625_821_272, -2_147_472_692, -2_147_472_691]),
     "short": st.integers(0, 86_400_000),
     "long": st.integers(0, 86_400_000_000),
     "coarse": st.integers(-(10**15), 10**15),
@@ -196,13 +199,47 @@ def test_a_placeholder_is_an_unchanged_column_and_never_data(compiled: bool) -> 
             "note",
             "picture",
         )  # the event says that all is known
-    assert row(decode, bare(value("u", {"id": 1, "note": "__debezium_unavailable_value"}, POS))).columns == ("id",)
+        # What Debezium has unless it is told something else is data here.
+        assert row(decode, bare(value("u", {"id": 1, "note": UNAVAILABLE}, POS))).columns == ("id", "note")
+    assert row(decoder(compiled=compiled), bare(value("u", {"id": 1, "note": UNAVAILABLE}, POS))).columns == ("id",)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("op", ["c", "r"])
+def test_a_placeholder_is_data_where_nothing_can_be_unchanged(op: str, compiled: bool) -> None:
+    columns = [column("id", "bigint"), replace(column("note", "text"), placeholder="?")]
+    decode = Decoder([described(TOPIC, columns)], compiled=compiled)
+    for _ in range(2):
+        found = row(decode, bare(value(op, {"id": 1, "note": "?"}, POS)))
+        assert (found.columns, found.wholeness) == (("id", "note"), Wholeness.WHOLE)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_new_half_of_a_changed_key_may_have_unchanged_columns(compiled: bool) -> None:
+    columns = [column("id", "bigint"), replace(column("note", "text"), placeholder="?"), column("tags", "date[]")]
+    decode = Decoder([described(TOPIC, columns)], compiled=compiled)
+    moved = event(bare(value("c", {"id": 1, "note": "?"}, POS)))._replace(headers=[(OLD_KEY, key(id=0))])
+    for _ in range(2):
+        found = decode.row(moved)
+        assert found is not None
+        assert (found.columns, found.wholeness) == (("id",), Wholeness.PARTIAL)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_column_without_a_placeholder_that_an_update_leaves_out_is_unchanged(compiled: bool) -> None:
+    columns = [column("id", "bigint"), replace(column("note", "text"), placeholder="?"), column("tags", "float8[]")]
+    decode = Decoder([described(TOPIC, columns)], compiled=compiled)
+    without, whole = {"id": 1, "note": "n"}, {"id": 1, "note": "n", "tags": None}
+    for _ in range(2):
+        assert row(decode, bare(value("u", without, POS))).wholeness is Wholeness.PARTIAL
+        assert row(decode, bare(value("u", whole, POS))).wholeness is Wholeness.WHOLE
+        assert row(decode, bare(value("c", without, POS))).wholeness is Wholeness.WHOLE
 
 
 @pytest.mark.parametrize("compiled", [True, False])
 def test_schemas_around_keys_and_values_change_nothing(compiled: bool) -> None:
     decode = decoder(compiled=compiled)
-    for schema in (b'{"type":"struct"}', b'{ "type": "struct" }', b'{"doc":"x\\",\\"payload\\":"}'):
+    for schema in (b'{"type":"struct"}', b'{ "type": "struct" }', b'{"type":"struct","doc":"x\\",\\"payload\\":"}'):
         for _ in range(2):
             data = value("c", {"id": 1, "note": "n"}, POS)
             assert row(decode, wrapped(data, schema)).line == row(decode, data).line
@@ -211,6 +248,16 @@ def test_schemas_around_keys_and_values_change_nothing(compiled: bool) -> None:
             assert deleted.line == b"5\t~"
     kept = wrapped(data)
     assert row(decode, kept).event.value == kept
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_key_of_columns_named_schema_and_payload_is_no_key_with_a_schema(compiled: bool) -> None:
+    columns = [column("schema", "text"), column("payload", "text")]
+    of = key(schema="s", payload="p")
+    decode = Decoder([described(TOPIC, columns, ("schema", "payload"))], compiled=compiled)
+    for _ in range(2):
+        assert row(decode, value("d", None, POS), of=of).line == b"s\tp\t" + POS.encode()
+    assert payload_of(orjson.loads(of)) == {"schema": "s", "payload": "p"}
 
 
 def test_a_truncate_without_a_position_is_refused() -> None:
@@ -294,6 +341,8 @@ def test_forms_that_only_the_general_path_knows() -> None:
     assert converted([1, None, -3], type_="integer[]") == '{"1",NULL,"-3"}'
     assert converted(["NULL", 'a"b\\', "", None], type_="text[]") == '{"NULL","a\\"b\\\\","",NULL}'
     assert converted([], type_="text[]") == "{}"
+    # A box has commas itself: array_out and array_in have semicolons.
+    assert converted([["(1,1),(0,0)", None]], type_="box[]") == '{{"(1,1),(0,0)";NULL}}'
     assert converted([17109], type_="date[]") == '{"2016-11-04"}'
     assert converted("ZmF0", type_="text", form="bytes") == "fat"
     assert converted(-719_163, type_="date") == "0001-12-31 BC"
