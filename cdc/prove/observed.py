@@ -122,7 +122,10 @@ def await_key(bootstrap_servers: str, topic: str, key: dict[str, Any], seconds: 
     deadline = time.monotonic() + seconds
     reader = consumer(bootstrap_servers, **{"enable.partition.eof": False})
     try:
-        partitions = reader.list_topics(topic, timeout=30).topics[topic].partitions
+        # Until its first event there is no topic.
+        while not (partitions := reader.list_topics(topic, timeout=30).topics[topic].partitions):
+            assert time.monotonic() < deadline, f"there is no {topic} within {seconds:g} s"
+            time.sleep(0.2)
         reader.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         while not any(_has_key(message, key) for message in reader.consume(10_000, 0.2)):
             assert time.monotonic() < deadline, f"{key} is not on {topic} within {seconds:g} s"
