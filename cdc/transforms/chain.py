@@ -48,7 +48,7 @@ class Chain:
         self._steps = steps
         self._outbox = outbox
         self._schemas = schemas
-        self._units: dict[str, int] = {}
+        self._units: dict[str, dict[str, int]] = {}
 
     @property
     def outbox(self) -> bool:
@@ -73,8 +73,8 @@ class Chain:
         return schema
 
     def learn(self, schema: TableSchema) -> None:
-        """Take in how the table's columns are written."""
-        self._units = {c.name: _UNITS[c.semantic] for c in schema.columns if c.semantic in _UNITS}
+        """Take in how a table's columns are written."""
+        self._units[schema.table] = {c.name: _UNITS[c.semantic] for c in schema.columns if c.semantic in _UNITS}
 
     def records(self, of: Sequence[Record], table: str) -> list[Record]:
         """The records that some records of the table become.
@@ -122,7 +122,7 @@ class Chain:
         position = event.position
         if self._outbox is not None:
             try:
-                message = Outbox(self._outbox, self._units).apply(event)
+                message = Outbox(self._outbox, self._units.get(table, {})).apply(event)
             except UnexpectedUpdate:
                 raise _failed(table, position, "a row of the outbox was updated") from None
             except MissingColumn as error:

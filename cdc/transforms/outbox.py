@@ -14,6 +14,8 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from cdc import names
+
 from .event import Event
 from .settings import OutboxSettings
 from .steps import routed
@@ -71,8 +73,11 @@ class Outbox:
         routed_by = _text(_column(row, settings.route_by))
         if routed_by is None:
             raise MissingColumn(f"{settings.route_by} is NULL")
+        topic = routed(routed_by, settings.pattern, settings.topic) or names.legal_topic(routed_by)
+        if topic in ("", ".", ".."):
+            raise MissingColumn(f"{settings.route_by} names no topic")
         event = Event(
-            routed(routed_by, settings.pattern, settings.topic) or routed_by,
+            topic,
             row.get(key_column),
             None,
             [*event.headers, *((name, text) for name, text in headers)],

@@ -40,7 +40,7 @@ class Stage:
         """What is published of a batch. Raises: TransformFailed."""
         topics = []
         for topic in batch.topics:
-            chain = self._chain(topic.table)
+            chain = self._chain(topic.table) if topic.rows else None
             if chain is None:
                 topics.append(topic)
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -278,6 +279,18 @@ def test_other_tables_pass_a_stage_as_they_are() -> None:
     assert out.complete == (TOPIC,)
 
 
+def test_what_is_of_no_table_passes_a_stage_of_all_tables() -> None:
+    beside: Record = ("shop.message", b"{}", b'{"op":"m"}', -1, 0, None)
+    of = chain({"filter": {"include": {"name": "Ann"}}})
+    everything = Stage(lambda table: of, "shop.cdc.schemas", lambda topic: True)
+    message = EventTopic("shop.message", "shop.message", (), rows=False)
+    out = everything.batch(Batch([beside], Position("P"), (message,)))
+    assert out.records == [beside]
+    assert out.topics == (message,)
+    topics = EventTopic(TOPIC, "public.orders", ("id",)), message
+    assert everything.batch(Batch([beside, CREATED], Position("P"), topics)).records == [beside, CREATED]
+
+
 def test_a_topic_that_only_a_row_names_is_prepared_and_described_before_its_first_event() -> None:
     routing = stage(chain({"route": {"field": "name", "topic": "people.{value}"}}))
     out = routing.batch(batch(CREATED, CREATED))
@@ -342,6 +355,26 @@ def test_an_outbox_with_settings() -> None:
     assert (topic, key, timestamp) == ("order.events", b'"key"', 1_700_000_000_123)
     assert orjson.loads(content or b"") == {"payload": {"a": [1]}, "version": 3}
     assert headers == [("id", "e1"), ("eventType", "Placed")]
+
+
+def test_an_outbox_value_that_is_not_as_the_pattern_says_is_made_a_legal_topic() -> None:
+    only = {"pattern": "(?P<area>[a-z]+)", "topic": "{area}.events"}
+    assert [messages({**ROW, "aggregatetype": value}, **only)[0][0] for value in ("Order", "an order/ä")] == [
+        "Order",
+        "an_order__",
+    ]
+    with pytest.raises(TransformFailed, match="aggregatetype names no topic"):
+        messages({**ROW, "aggregatetype": ".."}, **only)
+
+
+def test_an_outbox_knows_the_times_of_each_table() -> None:
+    of = made([], OutboxSettings(timestamp="at"), False)
+    for table, semantic in (("orders", "io.debezium.time.MicroTimestamp"), ("other", "io.debezium.time.Timestamp")):
+        at = Column("at", "timestamp", "timestamp", "int64", semantic=semantic)
+        of.learn(replace(DESCRIBED, table=f"public.{table}", columns=(at,)))
+    row = {**ROW, "at": 1_700_000_000_123_000}
+    one: Record = (TOPIC, b'{"id":"e1"}', value("c", None, row), -1, 5, None)
+    assert of.records([one], "public.orders")[0][4] == 1_700_000_000_123
 
 
 def test_an_outbox_key_that_is_null_is_the_payload_id() -> None:
