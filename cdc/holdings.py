@@ -134,7 +134,7 @@ class Holdings:
         section = self._settings.connectors[self._connector]
         if section.goes_on():
             return
-        wanted = section.event_topics(self._settings.name) or ()
+        wanted = section.own_topics(self._settings.name)
         there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
         rowless = names.rowless_topics(self._settings.name)
         mine = [topic for topic in there if topic not in rowless and patterns.matching(wanted, topic)]

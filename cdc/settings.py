@@ -203,6 +203,10 @@ class ConnectorSettings(Model):
         captured = self.captured()
         return None if captured is None else [names.topic_of_entry(bridge, entry) for entry in captured]
 
+    def own_topics(self, bridge: str) -> Sequence[str]:
+        """Those of the event topics that nobody else can mean: only this connector publishes to them."""
+        return self.event_topics(bridge) or ()
+
     def wrongs(self, settings: Settings, name: str) -> Iterable[Wrong]:
         """What does not fit together, judged without I/O, in this section `name` or with others.
 

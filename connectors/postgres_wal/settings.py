@@ -380,12 +380,12 @@ class PostgresWalSettings(ConnectorSettings):
             yield Wrong(("tables", table, "truncates"), message, "truncates: skip")
 
     def event_topics(self, bridge: str) -> Sequence[str]:
-        found: dict[str, None] = {}
-        for entry, options in self.tables.items():
-            if options.outbox is None:
-                found[self._own_topics(bridge, entry, options)] = None
-            found.update(dict.fromkeys(self._routed_to(options)))
-        return list(found)
+        routed = [topic for options in self.tables.values() for topic in self._routed_to(options)]
+        return list(dict.fromkeys([*self._of_tables(bridge), *routed]))
+
+    def own_topics(self, bridge: str) -> Sequence[str]:
+        # Where topics follow from rows, they may be anybody's; so may all that a pattern without a beginning matches.
+        return [topic for topic in self._of_tables(bridge) if not topic.startswith("*")]
 
     def topic_of(self, bridge: str, entry: str, schema: str, table: str) -> str:
         """The topic of a table that an entry under `tables:` captures; `bridge` is the bridge's name."""
@@ -403,7 +403,15 @@ class PostgresWalSettings(ConnectorSettings):
         many = patterns.is_pattern(entry) and not {"schema", "table"} <= {*_NAMED.findall(template)}
         return many or sum(options.topic == template for options in self.tables.values()) > 1
 
-    def _own_topics(self, bridge: str, entry: str, options: TableOptions) -> str:
+    def _of_tables(self, bridge: str) -> list[str]:
+        """The topics that tables have by their names."""
+        return [
+            self._topic_of_entry(bridge, entry, options)
+            for entry, options in self.tables.items()
+            if options.outbox is None
+        ]
+
+    def _topic_of_entry(self, bridge: str, entry: str, options: TableOptions) -> str:
         if options.topic is None:
             return names.topic_of_entry(bridge, entry)
         schema, _, table = entry.partition(".")
