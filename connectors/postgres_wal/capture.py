@@ -86,6 +86,10 @@ class Capture:
             for one in self.tables
         )
 
+    def waiting(self) -> set[str]:
+        """Tables of which nothing was ever published: the stream's events of them wait for the snapshot's rows too."""
+        return {name for name in self._ledger.untouched() if not self.by_key(name) and not self.filtered(name)}
+
     def plan(self, relation: Relation) -> PlannedTable | None:
         """A relation of the stream as it is encoded; None when it is not captured.
 
@@ -163,7 +167,7 @@ class Capture:
         """The publication must be as it was for every table that is published. Raises: Gap."""
         changed = {one.full_name for one in self.tables if self._ledger.filter(one.full_name) != one.options.where}
         for name in sorted(changed):
-            begun = not self._ledger.healing and name in self._ledger.unfinished() - self._ledger.untouched()
+            begun = not self._ledger.healing and name in self._ledger.unfinished() - self.waiting()
             if begun or self._ledger.published(name) is not None:
                 raise Gap(
                     f"{self._subject}: table {name} has another `where` than its rows were published by: "
