@@ -17,9 +17,9 @@ from cdc.formats.postgres.relation import Relation
 from connectors.postgres_wal.beside import Beside
 from connectors.postgres_wal.position import Origin, WalPosition, from_stored
 from connectors.postgres_wal.settings import BatchSettings, TableOptions
-from connectors.postgres_wal.tables import PlannedTable
+from connectors.postgres_wal.tables import PlannedTable, When
 from connectors.postgres_wal.transactions import Transactions
-from tests.unit.row_messages import TYPES, column, insert, relation
+from tests.unit.row_messages import TYPES, UNCHANGED, column, insert, relation, update
 
 RELATION = relation(column("id", "int4", key=True), column("note", "text"))
 ORIGIN = Origin("7000", 1, "slot", "publication", 16)
@@ -34,7 +34,7 @@ def known(table: str, description: bytes) -> bool:
     return False
 
 
-def planned(relation: Relation, *, fan_out: bool = False) -> PlannedTable:
+def planned(relation: Relation, *, fan_out: bool = False, reselect: When = "never") -> PlannedTable:
     plan = plan_table(
         relation,
         TYPES,
@@ -45,7 +45,7 @@ def planned(relation: Relation, *, fan_out: bool = False) -> PlannedTable:
         handling=Handling(),
         mask_key=None,
     )
-    return PlannedTable(plan, RowEncoder(plan), relation, reselect=False, fan_out=fan_out, append=False)
+    return PlannedTable(plan, RowEncoder(plan), relation, reselect=reselect, fan_out=fan_out, append=False)
 
 
 def xlog(message: bytes, lsn: int = 0) -> bytes:
@@ -73,11 +73,17 @@ def truncate() -> bytes:
 
 
 def transactions(
-    start: WalPosition = START, *, rows: int = 1000, fan_out: bool = False, beside: Beside = NOTHING_BESIDE
+    start: WalPosition = START,
+    *,
+    rows: int = 1000,
+    fan_out: bool = False,
+    reselect: When = "never",
+    beside: Beside = NOTHING_BESIDE,
 ) -> Transactions:
-    made = Transactions(
-        start, lambda one: planned(one, fan_out=fan_out), BatchSettings(rows=rows), SCHEMAS, known, beside
-    )
+    def plan(one: Relation) -> PlannedTable:
+        return planned(one, fan_out=fan_out, reselect=reselect)
+
+    made = Transactions(start, plan, BatchSettings(rows=rows), SCHEMAS, known, beside)
     made.feed(relation_message())
     return made
 
@@ -123,6 +129,14 @@ def test_a_batch_inside_a_transaction_does_not_confirm_it() -> None:
     stream = transactions()
     feed(stream, 200, range(1, 4), whole=False)
     assert stream.position == WalPosition(ORIGIN, 200, 3, whole=False, end_lsn=100, last_commit=0)
+
+
+@pytest.mark.parametrize(("message", "waits"), [(insert(["1", UNCHANGED]), 1), (update(["1", UNCHANGED]), 0)])
+def test_an_insert_that_lacks_values_is_of_a_row_that_a_filter_let_in(message: bytes, waits: int) -> None:
+    stream = transactions(reselect="key_change")
+    stream.feed(begin(200))
+    stream.feed(xlog(message, 195))
+    assert len(stream.pending) == waits
 
 
 @pytest.mark.parametrize("delivered", [0, 1, 2, 3])
