@@ -39,7 +39,9 @@ class Rule:
 
 
 def _snapshot_tables(draft: Draft, value: str) -> None:
-    draft.connector["snapshot_tables"] = [pattern(one) for one in expressions(value)]
+    chosen = [pattern(one) for one in expressions(value)]
+    if draft.connector.get("snapshot") != "never":
+        draft.connector["snapshot_tables"] = chosen
 
 
 def _apart(draft: Draft, value: str) -> None:
@@ -150,7 +152,12 @@ def _snapshot(draft: Draft, value: str) -> None:
 
 
 def _readers(draft: Draft, value: str) -> None:
-    draft.connector["snapshot_readers"] = min(max(whole(value), 1), 32)
+    threads = min(max(whole(value), 1), 32)
+    if threads > 1:
+        draft.remarks.append(
+            "snapshot.max.threads: one table is read after the other, so that first and last rows can be marked; "
+            f"snapshot_markers: false with snapshot_readers: {threads} reads in parallel, without the marks"
+        )
 
 
 def _skipped(draft: Draft, value: str) -> None:
@@ -272,7 +279,7 @@ TAKEN = (
         expression=r"column\.mask\.hash\.(v2\.)?([^.]+)\.with\.salt\.(.+)",
     ),
     Rule("snapshot.mode", "`snapshot`", _snapshot),
-    Rule("snapshot.max.threads", "`snapshot_readers`", _readers),
+    Rule("snapshot.max.threads", "`snapshot_readers`", _readers, "With `snapshot_markers: false` only."),
     Rule("snapshot.include.collection.list", "`snapshot_tables`", _snapshot_tables),
     Rule("snapshot.select.statement.overrides", "`snapshot_select`", _apart),
     Rule(

@@ -101,7 +101,7 @@ class MessageSettings(Model):
 class HeartbeatSettings(Model):
     """A record that says that the connector is alive, published also when nothing changes."""
 
-    interval: Duration = 10.0
+    interval: Annotated[Duration, Field(gt=0)] = 10.0
     """How often."""
     topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,120}$")] = "__debezium-heartbeat"
     """Of its topic, which the bridge's name ends: `__debezium-heartbeat.shop`."""
@@ -313,6 +313,8 @@ class PostgresWalSettings(ConnectorSettings):
                 yield Wrong(("tables", table, "unchanged"), *_MARKED_NOWHERE)
         if self.unchanged == "mark" and not self.cdc_member:
             yield Wrong(("unchanged",), *_MARKED_NOWHERE)
+        yield from self._snapshot_wrongs()
+        yield from self._truncate_wrongs()
         for setting in ("propagate_source_type", "propagate_types"):
             for pattern in getattr(self, setting):
                 if wrong := patterns.wrong_expression(pattern):
@@ -344,6 +346,20 @@ class PostgresWalSettings(ConnectorSettings):
             for column in columns:
                 if column in excluded:
                     yield Wrong(("tables", table, kind, column), "is left out by columns.exclude", "remove one of them")
+
+    def _snapshot_wrongs(self) -> Iterator[Wrong]:
+        if self.snapshot_markers and "snapshot_readers" in self.model_fields_set:
+            message = "has no effect with snapshot_markers: one table is read after the other"
+            yield Wrong(("snapshot_readers",), message, "remove it, or snapshot_markers: false")
+        if self.snapshot == "never" and self.snapshot_tables is not None:
+            yield Wrong(("snapshot_tables",), "has no effect with snapshot: never", "remove one of them")
+
+    def _truncate_wrongs(self) -> Iterator[Wrong]:
+        if "t" not in self.skipped_operations:
+            return
+        asked = [("tables", table, "truncates") for table, one in self.tables.items() if one.truncates == "fan_out"]
+        for place in [*([("truncates",)] if self.truncates == "fan_out" else []), *asked]:
+            yield Wrong(place, "has no effect: skipped_operations has t", "remove t there")
 
     def _topic_wrongs(self, table: str, options: TableOptions) -> Iterator[Wrong]:
         if options.topic is None:

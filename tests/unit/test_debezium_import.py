@@ -88,7 +88,6 @@ FORMS: dict[str, dict[str, tuple[str, Any]]] = {
     "provide.transaction.metadata": {"true": ("transaction_metadata", True)},
     "publish.via.partition.root": {"true": ("publish_via_root", True)},
     "snapshot.mode": {"no_data": ("snapshot", "never"), "initial_only": ("snapshot", "only")},
-    "snapshot.max.threads": {"8": ("snapshot_readers", 8), "100": ("snapshot_readers", 32)},
     "slot.name": {"shop_1": ("slot", "shop_1")},
     "publication.name": {"Shop": ("publication", "Shop")},
     "publication.autocreate.mode": {"filtered": ("publication_tables", "captured"), "disabled": ("create", False)},
@@ -181,6 +180,15 @@ def test_a_snapshot_reads_some_tables_only() -> None:
     section = connector(**{"table.include.list": "public.[ab]", "snapshot.include.collection.list": "public.b, c"})
     assert section.snapshot_tables == ["/public.b/", "/c/"]
     assert list(section.tables) == ["/public.[ab]/"]
+    none = {"snapshot.mode": "no_data", "snapshot.include.collection.list": "public.b"}
+    assert connector(**none).snapshot_tables is None
+
+
+def test_rows_are_marked_before_they_are_read_in_parallel() -> None:
+    assert connector(**{"snapshot.max.threads": "8"}).snapshot_markers
+    (told,) = taken(**{"snapshot.max.threads": "100"}).remarks
+    assert "snapshot_readers: 32" in told
+    assert not taken(**{"snapshot.max.threads": "1"}).remarks
 
 
 OVERRIDE = "snapshot.select.statement.overrides"
