@@ -226,7 +226,9 @@ class Capture:
         """Whether a new table can be captured; what is wrong with one is told and stops no other."""
         try:
             self._plan([table])
-            self._found = ensure_publication(self.session, self._wanted, [table], self._subject, [table])
+            told = table.options.where or self._ledger.filter(table.full_name)
+            renewed = [table] if told else []  # else a filter that it has is the owner's
+            self._found = ensure_publication(self.session, self._wanted, [table], self._subject, renewed)
             self._ledger.note_filters({table.full_name: table.options.where})
         except CdcError as error:
             self._refuse(table.full_name, error)

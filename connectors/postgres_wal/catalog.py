@@ -257,6 +257,7 @@ class Publication:
         via_root, operations: `publish_via_partition_root` and `publish`.
         all_tables: whether it has every table, those too that are still to be made.
         filtered: (schema, table) of those that have a row filter.
+        whole: (schema, table) of those that come by their schema, or as all do: no row filter of theirs counts.
     """
 
     oid: int
@@ -265,6 +266,7 @@ class Publication:
     operations: frozenset[str]
     all_tables: bool = False
     filtered: frozenset[tuple[str, str]] = frozenset()
+    whole: frozenset[tuple[str, str]] = frozenset()
 
 
 PUBLICATION_QUERY = """
@@ -274,13 +276,13 @@ FROM pg_publication p WHERE p.pubname = %s
 
 PUBLISHED_QUERY = """
 SELECT n.nspname, c.relname, concat_ws('/', c.oid, coalesce(r.oid, 0), md5(concat_ws('|', r.prqual, r.prattrs))),
-       r.prqual IS NOT NULL
+       r.prqual IS NOT NULL, p.puballtables OR s.oid IS NOT NULL
 FROM pg_publication p
 CROSS JOIN pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = c.oid
+LEFT JOIN pg_publication_namespace s ON s.pnpubid = p.oid AND s.pnnspid = n.oid
 WHERE p.pubname = %s AND c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
-  AND (r.oid IS NOT NULL OR p.puballtables
-       OR EXISTS (SELECT FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = n.oid))
+  AND (r.oid IS NOT NULL OR p.puballtables OR s.oid IS NOT NULL)
 """
 """Not the view pg_publication_tables: that opens the tables, and waits for whoever has locked one."""
 
@@ -296,11 +298,12 @@ def find_publication(connection: Session, name: str, subject: str) -> Publicatio
     operations = zip(("insert", "update", "delete", "truncate"), flags, strict=True)
     return Publication(
         oid,
-        {(schema, table): fingerprint for schema, table, fingerprint, _ in published},
+        {(schema, table): fingerprint for schema, table, fingerprint, *_ in published},
         via_root,
         frozenset(operation for operation, on in operations if on),
         all_tables,
-        frozenset((schema, table) for schema, table, _, filtered in published if filtered),
+        frozenset((schema, table) for schema, table, _, filtered, _ in published if filtered),
+        frozenset((schema, table) for schema, table, *_, whole in published if whole),
     )
 
 

@@ -96,7 +96,7 @@ def ensure_publication(
         renewed: those of the tables that get the row filter of the settings, or lose one, if they are there already.
     Raises:
         SourceError with the exact SQL for the owner.
-        ConfigError: a row filter that would make the server refuse updates; nothing is changed.
+        ConfigError: a row filter that has no effect, or would make the server refuse updates; nothing is changed.
     """
     with connection.transaction():
         found = _ensured(connection, wanted, tables, subject, renewed)
@@ -122,6 +122,19 @@ def _check_filter(connection: Session, wanted: Wanted, table: Table, subject: st
         )
 
 
+def _check_filters_count(publication: Publication, wanted: Wanted, tables: Sequence[Table]) -> None:
+    filtered = {(table.schema, table.name): table for table in tables if table.options.where is not None}
+    problems = [
+        Problem(
+            f"table {filtered[key].full_name}: `where` has no effect: publication {wanted.name} has "
+            + ("all tables" if publication.all_tables else f"all tables of schema {key[0]}")
+        )
+        for key in sorted(filtered.keys() & publication.whole)
+    ]
+    if problems:
+        raise ConfigError(problems, hint="a publication that lists the table by its name, or no `where`")
+
+
 def _ensured(
     connection: Session, wanted: Wanted, tables: Sequence[Table], subject: str, renewed: Sequence[Table]
 ) -> Publication:
@@ -132,10 +145,13 @@ def _ensured(
         lacking = [table for table in tables if (table.schema, table.name) not in publication.tables]
         if lacking:
             _change(connection, wanted, wanted.addition(lacking), subject)
+        _check_filters_count(publication, wanted, tables)
         for table in renewed:
-            as_told = ((table.schema, table.name) in publication.filtered) is (table.options.where is not None)
-            if table in lacking or (as_told and not wanted.create):
-                continue  # which filter the owner gave it is the owner's affair
+            where, key = table.options.where, (table.schema, table.name)
+            if table in lacking or key in publication.whole:
+                continue
+            if (key in publication.filtered) is (where is not None) and (where is None or not wanted.create):
+                continue  # as it should be, or the owner gave it a filter, and which one is the owner's affair
             _change(connection, wanted, f"{wanted.removal(table)}; {wanted.addition([table])}", subject)
     publication = _found(connection, wanted.name, subject)
     if wanted.wrong_form(publication):

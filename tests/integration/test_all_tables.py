@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from cdc import names
-from cdc.errors import Gap
+from cdc.errors import ConfigError, Gap
 from cdc.testing.servers import KafkaServer
 from tests.connector_line import Line, ids
 from tests.databases import Database
@@ -70,6 +70,41 @@ def test_a_publication_for_all_tables_that_was_replaced_is_a_gap(line: Line, dat
         until(lambda: False)
 
 
+@pytest.mark.parametrize("objects", ["ALL TABLES", "TABLES IN SCHEMA public"])
+def test_a_new_table_that_the_owners_publication_has_already_is_captured(
+    line: Line, database: Database, objects: str
+) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    _publication(line, database, objects)
+    with line.running(["public.*"]) as until:
+        database.execute("CREATE TABLE u (id int PRIMARY KEY); INSERT INTO u VALUES (1)")
+        until(lambda: 1 in (*ids(line.events("u"), "r"), *ids(line.events("u"), "c")))
+        _tick(line, database, until)
+        assert not line.connector.status()["refused_tables"]
+
+
+def test_a_new_table_keeps_the_filter_that_the_owner_gave_it(line: Line, database: Database) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    with line.running(["public.*"]) as until:
+        publication = names.publication_name(line.name, "w")
+        database.execute(
+            f"CREATE TABLE u (id int PRIMARY KEY); ALTER PUBLICATION {publication} ADD TABLE u WHERE (id > 1)"
+        )
+        database.execute("INSERT INTO u VALUES (1), (2)")
+        until(lambda: 2 in (*ids(line.events("u"), "r"), *ids(line.events("u"), "c")))
+        filters = database.rows("SELECT prqual IS NOT NULL FROM pg_publication_rel WHERE prrelid = 'u'::regclass")
+        assert filters == [(True,)]
+
+
+@pytest.mark.parametrize("objects", ["ALL TABLES", "TABLES IN SCHEMA public"])
+def test_a_filter_that_would_have_no_effect_is_refused(line: Line, database: Database, objects: str) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY)")
+    _publication(line, database, objects)
+    tables = [{"public.t": {"where": "id > 1"}}]
+    with pytest.raises(ConfigError, match=r"`where` has no effect.* has all tables"), line.running(tables) as until:
+        until(lambda: False)
+
+
 def test_a_new_table_that_cannot_be_published_stops_no_other(line: Line, database: Database) -> None:
     database.execute("CREATE TABLE t (id int PRIMARY KEY)")
     with line.running(["public.*"], **ALL) as until:
@@ -112,6 +147,11 @@ def test_only_chosen_tables_are_read(line: Line, database: Database) -> None:
             database.execute(f"INSERT INTO {table} VALUES (2)")
         until(lambda: ids(line.events("u"), "c") == ids(line.events("t"), "c") == [2])
     assert ids(line.events("t"), "r") == []
+
+
+def _publication(line: Line, database: Database, objects: str) -> None:
+    publication = names.publication_name(line.name, "w")
+    database.execute(f"CREATE PUBLICATION {publication} FOR {objects} WITH (publish_via_partition_root)")
 
 
 def _tick(line: Line, database: Database, until: Callable[[Callable[[], bool]], None]) -> None:
