@@ -61,7 +61,7 @@ SAMPLES: dict[str, list[str]] = {
     "mood": ["happy", "with space", "quo'te"],
     "posint": ["5"],
     "integer[]": ["{}", "{1,NULL,-3}", "{{1,2},{3,4}}"],
-    "text[]": ['{NULL,"NULL","","a,b","{x}","qu\\"o","b\\\\s"," sp ","é😀","tab\t\n"}', "{}"],
+    "text[]": ['{NULL,"NULL","","a,b","{x}","qu\\"o","b\\\\s"," sp ","é😀","tab\t\n"}', "{}", "{NULS,NULL}"],
     "boolean[]": ["{t,f,NULL}"],
     "numeric(10,2)[]": ["{1.20,NULL}"],
     "date[]": ["{2016-11-04,NULL}"],
@@ -70,6 +70,7 @@ SAMPLES: dict[str, list[str]] = {
     "uuid[]": ["{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}"],
     "jsonb[]": ['{"{\\"a\\": 1}",NULL}'],
     "bytea[]": ['{"\\\\x0102",NULL}'],
+    "box[]": ["{(1,1),(0,0);NULL}", "{{(1,1),(0,0)};{(2.5,1),(0,0)}}"],
     "mood[]": ['{happy,"with space"}'],
 }  # fmt: skip
 
