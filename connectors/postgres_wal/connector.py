@@ -284,20 +284,18 @@ class PostgresWalConnector:
         return start, Opened(lsn, self._opening.reader(exported, wanted)) if wanted else None
 
     def _after_debezium(self, found: slot.Slot) -> WalPosition:
-        """Where Debezium stopped. All that was there before is published: by it, or by nobody, as it was asked to."""
-        capture, offset = self._capture, self._section.start_from
+        """Where Debezium stopped."""
+        offset = self._section.start_from
         assert offset is not None
-        origin = self._origin(0)
-        self._ledger.finish(capture.names, capture.publication)
-        return handover.position(
-            capture.session,
-            found,
-            self._slot,
-            origin,
-            offset,
-            messages=self._section.messages is not None,
-            subject=self._subject,
+        origin = handover.take_over(
+            self._capture, self._ledger, self._publication, lambda: self._origin(0), self._subject
         )
+        return handover.position(self._sessions, found, self._slot, origin, offset, self._keep_lock)
+
+    def _keep_lock(self) -> None:
+        """Called each second of a long wait: the server ends a session that is idle for long."""
+        self._check_stop()
+        self._replication.execute("SELECT 1")
 
     def _intent(self) -> Position:
         return intent(self._identified.identifier, self._slot)

@@ -8,25 +8,38 @@ ends behind `lsn_commit` (`WalPositionLocator`); its messages up to the change a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import count
+from typing import TypeVar
 
 import structlog
 
 from cdc.errors import Gap, Refused, SourceUnavailable
 
-from .catalog import Session, reading
+from .capture import Capture
+from .catalog import Session, find_publication, reading
+from .ledger import Ledger
 from .pgoutput import DELETE, INSERT, UPDATE, Begin, Commit, Message, Truncate, lsn_text, parse
 from .position import Origin, WalPosition
+from .sessions import Sessions
 from .settings import StartFrom
 from .slot import Slot
+
+T = TypeVar("T")
 
 _ROWS = frozenset((INSERT, UPDATE, DELETE))
 
 PEEK_QUERY = """
-SELECT lsn - '0/0'::pg_lsn, data FROM pg_logical_slot_peek_binary_changes(%s, NULL, %s,
-    'proto_version', '1', 'publication_names', %s, 'messages', %s)
+SELECT lsn - '0/0'::pg_lsn, CASE WHEN get_byte(data, 0) = ANY (%s) THEN substring(data FROM 1 FOR 1) ELSE data END
+FROM pg_logical_slot_peek_binary_changes(%s, NULL, %s,
+    'proto_version', '1', 'publication_names', %s, 'messages', 'true')
 """
+"""With logical messages whether they are read or not: Debezium may have stopped at one. Of rows the kind is enough."""
+
+PEEK_ROWS = 1000
+"""Fetched at once: a transaction may have more than fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +58,59 @@ class Found:
     shared: int
 
 
+def take_over(
+    capture: Capture, ledger: Ledger, publication: str, publish: Callable[[], Origin], subject: str
+) -> Origin:
+    """What Debezium's publication has was published, by it, or by nobody, as it was asked to; the rest is read.
+
+    Args:
+        capture: the tables.
+        ledger: of a first start.
+        publication: its name.
+        publish: gives the publication what it lacks.
+        subject: what to call the connector.
+    Raises:
+        Gap: the publication is gone, and made anew it would have nothing of what was before.
+    """
+    before = find_publication(capture.session, publication, subject)
+    if before is None:
+        raise Gap(f"{subject}: publication {publication}, by which Debezium read, is gone")
+    origin = publish()
+    had = {table.full_name for table in capture.tables if (table.schema, table.name) in before.tables}
+    ledger.finish(had, capture.publication)
+    capture.revise()
+    capture.cover()
+    return origin
+
+
 def position(
-    session: Session, slot: Slot, name: str, origin: Origin, offset: StartFrom, *, messages: bool, subject: str
+    sessions: Sessions, slot: Slot, name: str, origin: Origin, offset: StartFrom, each_second: Callable[[], None]
 ) -> WalPosition:
     """Where to start.
 
     Args:
-        session: of the catalog.
+        sessions: of the database; looking into the slot has one of its own, as it may take long.
         slot, name: Debezium's.
         origin: what positions belong to.
         offset: Debezium's.
-        messages: whether logical messages are read.
-        subject: what to call the connector.
+        each_second: called meanwhile; may raise to give up.
 
     Raises:
         Gap: the slot is further than the offset.
         Refused: the slot is of another plugin.
         SourceUnavailable: Debezium still reads from it.
     """
+    subject = sessions.subject
     confirmed = check(slot, name, offset, subject)
     read_to = offset.lsn_commit or confirmed
-    found, limit = None, 1
-    while found is None:
-        with reading(subject):
-            rows = session.execute(
-                PEEK_QUERY, [name, limit, f'"{origin.publication}"', str(messages).lower()]
-            ).fetchall()
-        found = find(((int(lsn), bytes(data)) for lsn, data in rows), read_to, offset.lsn)
-        if found is None and len(rows) < limit:
-            return WalPosition(origin, max(read_to - 1, 0), 0, whole=True, end_lsn=read_to, last_commit=read_to)
-        limit = 2 * max(limit, len(rows))
+    with sessions.catalog() as session:
+        found = _beside(
+            lambda: _look_into(session, name, origin.publication, read_to, offset.lsn, subject),
+            session.cancel,
+            each_second,
+        )
+    if found is None:
+        return WalPosition(origin, max(read_to - 1, 0), 0, whole=True, end_lsn=read_to, last_commit=read_to)
     if found.shared > 1:
         structlog.get_logger().warning(
             f"{subject}: {found.shared} rows have the LSN at which Debezium stopped, and come again",
@@ -89,6 +125,40 @@ def position(
         last_commit=offset.lsn_commit or 0,
         messages=found.messages,
     )
+
+
+def _look_into(
+    session: Session, slot: str, publication: str, read_to: int, lsn: int | None, subject: str
+) -> Found | None:
+    """What `find` finds in the slot; None: there is no such transaction."""
+    limit = 1
+    while True:
+        seen = count()
+        with reading(subject), session.transaction(), session.cursor("peek") as cursor:
+            # The server decodes from where the slot's WAL begins, and whole transactions.
+            session.execute("SET LOCAL statement_timeout = 0")
+            cursor.itersize = PEEK_ROWS
+            cursor.execute(PEEK_QUERY, [list(_ROWS), slot, limit, f'"{publication}"'])
+            found = find(((int(at), bytes(data)) for (at, data), _ in zip(cursor, seen, strict=False)), read_to, lsn)
+        rows = next(seen)
+        if found is not None or rows < limit:
+            return found
+        limit = 2 * max(limit, rows)
+
+
+def _beside(work: Callable[[], T], cancel: Callable[[], None], each_second: Callable[[], None]) -> T:
+    """What `work` gives, in a thread of its own; it is cancelled where `each_second` raises."""
+    with ThreadPoolExecutor(1) as executor:
+        future = executor.submit(work)
+        try:
+            while wait([future], 1.0).not_done:
+                each_second()
+        except BaseException:
+            while not future.done():
+                cancel()
+                wait([future], 0.1)
+            raise
+        return future.result()
 
 
 def check(slot: Slot, name: str, offset: StartFrom, subject: str) -> int:

@@ -339,6 +339,9 @@ class PostgresWalSettings(ConnectorSettings):
         if options.where is not None and self.publication_tables == "all":
             message = "is a row filter, and a publication for all tables has none"
             yield Wrong(("tables", table, "where"), message, "publication_tables: captured")
+        if options.where is not None and self.start_from is not None:
+            message = "is a row filter, by which Debezium's events were not chosen"
+            yield Wrong(("tables", table, "where"), message, "add it when start_from is gone, and heal")
         if options.snapshot_select is not None and options.snapshot_where is not None:
             message = "has no effect: snapshot_select says which rows are read"
             yield Wrong(("tables", table, "snapshot_where"), message, "put it into the query")

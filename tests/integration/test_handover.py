@@ -6,6 +6,7 @@ import pytest
 
 from cdc.errors import Gap
 from cdc.testing.servers import KafkaServer
+from connectors.postgres_wal import connector
 from connectors.postgres_wal.pgoutput import INSERT, Commit, parse
 from tests.connector_line import Line, ids
 from tests.databases import Database
@@ -28,26 +29,29 @@ class Left:
 
     Args:
         database: with tables `t` and `unread`.
+        published: what the publication has.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, published: str = "ALL TABLES") -> None:
         self._database = database
         self.slot = f"{database.name}_dbz"
         database.execute("CREATE TABLE t (id int PRIMARY KEY)")
         database.execute("CREATE TABLE unread (id int)")
-        database.execute("CREATE PUBLICATION dbz_publication FOR ALL TABLES")
+        database.execute(f"CREATE PUBLICATION dbz_publication FOR {published}")
         database.execute(f"SELECT pg_create_logical_replication_slot('{self.slot}', 'pgoutput')")
 
-    def offsets(self) -> list[dict[str, int]]:
-        """Debezium's offset behind each row, in order."""
+    def offsets(self, kind: int = INSERT) -> list[dict[str, int]]:
+        """Debezium's offset behind each row, or message of another kind, in order."""
         found, commit = [], None
         for lsn, data in self._database.rows(
             f"SELECT lsn - '0/0'::pg_lsn, data FROM pg_logical_slot_peek_binary_changes('{self.slot}', NULL, NULL, "
-            "'proto_version', '1', 'publication_names', 'dbz_publication')"
+            "'proto_version', '1', 'publication_names', 'dbz_publication', 'messages', 'true')"
         ):
-            if data[0] == INSERT:
+            if data[0] == kind:
                 found.append({"lsn": int(lsn)} | ({} if commit is None else {"lsn_commit": commit}))
-            elif isinstance(message := parse(bytes(data), 0), Commit):
+            elif data[0] == ord("C"):
+                message = parse(bytes(data), 0)
+                assert isinstance(message, Commit)
                 commit = message.end_lsn
         return found
 
@@ -74,6 +78,53 @@ def test_what_debezium_published_is_not_published_again(
     database.execute("INSERT INTO t VALUES (7)")
     with line.running(["public.t"], **left.section({"lsn": 1})) as until:  # a position is stored: it counts no more
         until(lambda: ids(line.events("t"), "c") == [*rest, 6, 7])
+
+
+def test_nothing_is_published_again_if_debezium_stopped_at_a_message(line: Line, database: Database) -> None:
+    left = Left(database)
+    for change in CHANGES:
+        database.execute(change)
+    (offset,) = left.offsets(ord("M"))
+    section = left.section(offset)
+    del section["messages"]
+    with line.running(["public.t"], **section) as until:
+        until(lambda: ids(line.events("t"), "c") == [3, 4, 5])
+
+
+def test_a_table_that_debeziums_publication_did_not_have_is_read(line: Line, database: Database) -> None:
+    left = Left(database, "TABLE t")
+    database.execute("CREATE TABLE late (id int PRIMARY KEY); INSERT INTO late VALUES (1)")
+    for change in CHANGES:
+        database.execute(change)
+    section = {**left.section(left.offsets()[1]), "publication_tables": "captured"}
+    with line.running(["public.t", "public.late"], **section) as until:
+        until(lambda: ids(line.events("t"), "c") == [3, 4, 5] and ids(line.events("late"), "r") == [1])
+        database.execute("INSERT INTO late VALUES (2)")
+        until(lambda: ids(line.events("late"), "c") == [2])
+    assert ids(line.events("t"), "r") == []
+
+
+def test_a_publication_to_go_on_with_that_is_gone_is_a_gap(line: Line, database: Database) -> None:
+    left = Left(database)
+    database.execute("DROP PUBLICATION dbz_publication")
+    with (
+        pytest.raises(Gap, match="by which Debezium read, is gone"),
+        line.running(["public.t"], **left.section({"lsn": 1 << 50})) as until,
+    ):
+        until(lambda: False)
+
+
+def test_looking_into_the_slot_may_take_longer_than_a_catalog_query(
+    line: Line, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = Left(database)
+    database.execute("INSERT INTO t VALUES (1)")
+    (stopped,) = left.offsets()
+    ((lsn,),) = database.rows("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
+    database.execute("BEGIN; INSERT INTO t VALUES (2); INSERT INTO unread SELECT generate_series(1, 300000); COMMIT")
+    monkeypatch.setattr(connector, "QUERY_SECONDS", 0.3)
+    with line.running(["public.t"], **left.section({**stopped, "lsn_commit": int(lsn)})) as until:
+        until(lambda: ids(line.events("t"), "c") == [2])
 
 
 def test_rows_that_share_the_lsn_at_which_debezium_stopped_come_again(line: Line, database: Database) -> None:

@@ -201,6 +201,9 @@ WRONG = [
     Wrong("a table's truncates that are skipped", '"sales.*"]',
           "{public.c: {truncates: fan_out}}]\n    skipped_operations: [t]", 15,
           'connectors.warehouse.tables."public.c".truncates', ("no effect", "skipped_operations has t")),
+    Wrong("a filter that Debezium did not have", '[public.orders, "sales.*"]',
+          "[{public.orders: {where: id > 1}}]\n    start_from: {lsn: 1}", 15,
+          'connectors.warehouse.tables."public.orders".where', ("is a row filter", "when start_from is gone")),
     Wrong("tag", "localhost:9092", "!!python/object/apply:os.system [id]", 3, "kafka.bootstrap_servers",
           ("tags are not taken here",)),
 ]  # fmt: skip
