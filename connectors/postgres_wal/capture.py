@@ -2,7 +2,8 @@
 
 Tables that match come and go while the connector runs. A new one is added to the publication
 first, and its rows are read by a snapshot made after that; never the reverse. Where the publication
-is for all tables, a new one is published from its first row on, and nothing of it is read, as with Debezium.
+is for all tables, a new one is published from its first row on, and nothing of it is read, as with Debezium; one that
+was there before under a name that did not match is read.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Capture:
         new = self.names - self._ledger.done() - self._ledger.unfinished()
         unread = {name for name in new if not self._reads(name)}
         if self.publication.all_tables:
-            unread |= self._ledger.came(new)
+            unread |= self._ledger.came({one.full_name: one.oid for one in self.tables if one.full_name in new})
         if unread:
             self._ledger.finish(unread, self.publication)
         if new - unread:
@@ -149,18 +150,24 @@ class Capture:
 
     def cover(self) -> None:
         """The slot is there: what the publication has is streamed from here on."""
+        # Before it is looked which tables there are: what is made meanwhile is above it, and new.
+        newest = catalog.newest_table(self.session, self._subject)
         if self.publication.all_tables and self._changed():
             # Made before the slot was: these are read.
             self._take_in()
-        self._ledger.cover(self._section.tables)
+        self._ledger.cover(self._section.tables, newest)
 
     def look(self) -> None:
         """Take in tables that came, let go those that went, and check the publication.
 
         Raises: Gap, SourceUnavailable, SourceError.
         """
+        newest = catalog.newest_table(self.session, self._subject)
         if self._changed():
             self._take_in()
+        if self.publication.all_tables:
+            # One that is not captured may get a name that is, and then its rows have to be read.
+            self._ledger.cover(self._section.tables, newest)
         self.check(self.publication.oid)
 
     def check(self, publication_oid: int) -> None:

@@ -138,6 +138,16 @@ def matching(
     }
 
 
+def newest_table(connection: Session, subject: str) -> int:
+    """The highest OID of a table that may be captured, now or under another name, in another schema, or once logged."""
+    with reading(subject):
+        row = connection.execute(
+            "SELECT coalesce(max(oid), 0)::bigint FROM pg_class WHERE relkind IN ('r', 'p') AND relpersistence <> 't'"
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def check_readable(connection: Session, tables: Sequence[Table], subject: str) -> None:
     """Raises: SourceError: our role may not read one of the tables."""
     with reading(subject):

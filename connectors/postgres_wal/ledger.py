@@ -55,6 +55,7 @@ class Ledger:
             name: dict(entry) for name, entry in stored.get("tables", {}).items()
         }
         self._covered: tuple[str, ...] | None = tuple(stored["covered"]) if "covered" in stored else None
+        self._newest: int | None = stored.get("newest")
         self._missed: set[str] = set(stored.get("missed", ()))
         self._filters: dict[str, str] = dict(stored.get("filters", {}))
         self._forms: dict[str, int] = dict(stored.get("forms", {}))
@@ -73,6 +74,7 @@ class Ledger:
         return {
             "tables": {name: dict(entry) for name, entry in self._tables.items()},
             **({"covered": list(self._covered)} if self._covered is not None else {}),
+            **({"newest": self._newest} if self._newest is not None else {}),
             **({"missed": sorted(self._missed)} if self._missed else {}),
             **({"filters": dict(self._filters)} if self._filters else {}),
             "forms": dict(self._forms),
@@ -112,17 +114,32 @@ class Ledger:
         """Tables of which rows are to be read."""
         return self._in("pending", "again")
 
-    def cover(self, entries: Iterable[str]) -> None:
-        """These names and patterns of tables are captured from here on."""
+    def cover(self, entries: Iterable[str], newest: int) -> None:
+        """These names and patterns of tables are captured from here on.
+
+        Args:
+            newest: the highest OID of a table that there was then.
+        """
         covered = tuple(entries)
-        if covered != self._covered:
-            self._covered = covered
+        if (covered, newest) != (self._covered, self._newest):
+            self._covered, self._newest = covered, newest
             self.revision += 1
 
-    def came(self, tables: Iterable[str]) -> set[str]:
-        """Those of new tables that would have been captured before, had they been there: so they were made since."""
-        covered = self._covered or ()
-        return {name for name in tables if name not in self._missed and matching(covered, name)}
+    def came(self, tables: Mapping[str, int]) -> set[str]:
+        """Those of new tables that would have been captured before, had they been there, and were made since.
+
+        One that only got another name or schema, or was a partition, has an OID that is not above those that there
+        were; so has one that was made after OIDs wrapped.
+
+        Args:
+            tables: full name → OID.
+        """
+        covered, newest = self._covered or (), self._newest
+        return {
+            name
+            for name, oid in tables.items()
+            if name not in self._missed and newest is not None and oid > newest and matching(covered, name)
+        }
 
     def miss(self, table: str) -> None:
         """Rows of this table, which is new, cannot be published: whenever they can, they have to be read."""

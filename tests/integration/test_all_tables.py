@@ -47,6 +47,24 @@ def test_a_table_that_the_settings_name_later_is_read(line: Line, database: Data
         until(lambda: ids(line.events("u"), "r") == [1])
 
 
+@pytest.mark.parametrize("running", [True, False])
+def test_a_table_that_only_came_to_match_is_read(line: Line, database: Database, running: bool) -> None:
+    database.execute("CREATE TABLE t (id int PRIMARY KEY); CREATE SCHEMA other")
+    database.execute("CREATE TABLE other.u (id int PRIMARY KEY); INSERT INTO other.u VALUES (1)")
+    database.execute("CREATE UNLOGGED TABLE v (id int PRIMARY KEY); INSERT INTO v VALUES (1)")
+    matched = "ALTER TABLE other.u SET SCHEMA public; ALTER TABLE v SET LOGGED; ALTER TABLE other.w SET SCHEMA public"
+    with line.running(["public.*"], **ALL) as until:
+        database.execute("CREATE TABLE other.w (id int PRIMARY KEY); INSERT INTO other.w VALUES (1)")
+        _tick(line, database, until)
+        if running:
+            database.execute(matched)
+            until(lambda: all(ids(line.events(table), "r") == [1] for table in "uvw"))
+    if not running:
+        database.execute(matched)
+        with line.running(["public.*"], **ALL) as until:
+            until(lambda: all(ids(line.events(table), "r") == [1] for table in "uvw"))
+
+
 def test_a_table_that_is_made_again_goes_on_as_the_first_one_did(line: Line, database: Database) -> None:
     database.execute("CREATE TABLE t (id int PRIMARY KEY)")
     with line.running(["public.t"], **ALL) as until:

@@ -106,6 +106,18 @@ def test_a_table_is_untouched_until_its_snapshot_begins() -> None:
     assert Ledger(read.as_json()).untouched() == {"public.b"}
 
 
+def test_a_table_was_made_since_only_if_its_oid_is_above_those_that_there_were() -> None:
+    told = ledger()
+    assert told.came({"public.a": 99}) == set()
+    told.cover(["public.*"], 20)
+    assert told.dirty
+    told.miss("public.missed")
+    again = Ledger(told.as_json())
+    assert again.came({"public.a": 21, "public.b": 20, "other.a": 22, "public.missed": 23}) == {"public.a"}
+    again.cover(["public.*"], 20)
+    assert not again.dirty
+
+
 def test_a_heal_ends_with_its_last_table() -> None:
     healed = ledger(done="public.a public.b")
     healed.heal({"public.a", "public.b"})
