@@ -121,7 +121,7 @@ def test_looking_into_the_slot_may_take_longer_than_a_catalog_query(
     database.execute("INSERT INTO t VALUES (1)")
     (stopped,) = left.offsets()
     ((lsn,),) = database.rows("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")
-    database.execute("BEGIN; INSERT INTO t VALUES (2); INSERT INTO unread SELECT generate_series(1, 300000); COMMIT")
+    database.execute("BEGIN; INSERT INTO t VALUES (2); INSERT INTO unread SELECT generate_series(1, 1000000); COMMIT")
     monkeypatch.setattr(connector, "QUERY_SECONDS", 0.3)
     with line.running(["public.t"], **left.section({**stopped, "lsn_commit": int(lsn)})) as until:
         until(lambda: ids(line.events("t"), "c") == [2])
