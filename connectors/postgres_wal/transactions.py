@@ -155,7 +155,7 @@ class Transactions:
             self.size += table.encoder.encode(data, PAYLOAD_OFFSET, lsn, ordinal, records)
             if table.touched is not None:
                 table.touched.update(record[1] for record in records[before:])
-            if table.encoder.unchanged and self._reselects(table, kind, len(records) - before):
+            if table.encoder.unchanged and self._reselects(table, kind):
                 self._await(table, before, data, lsn, ordinal)
             return len(records) >= self._rows or self.size >= self._bytes or len(self.pending) >= RESELECT_ROWS
         return self._rare(data)
@@ -245,14 +245,16 @@ class Transactions:
             table.touched = self.unread.get(table.full_name)
             table.waits = table.full_name in self._waiting
 
-    def _reselects(self, table: PlannedTable, kind: int, records: int) -> bool:
-        """Only a changed key makes several records of a row that has a new image.
+    def _reselects(self, table: PlannedTable, kind: int) -> bool:
+        """Of the row just encoded; the create of a changed key is the first event of its key.
 
         An INSERT lacks values only where the row is not new: an update made a row filter hold for it.
         """
         if table.unread and table.by_key:
             return True  # its other values may be read by nobody: the row is published already, or has moved
-        return table.reselect == "always" or (table.reselect == "key_change" and (records > 1 or kind == INSERT))
+        return table.reselect == "always" or (
+            table.reselect == "key_change" and (table.encoder.moved or kind == INSERT)
+        )
 
     def _begin_table(self, table: PlannedTable) -> None:
         assert self._transaction is not None

@@ -10,7 +10,7 @@ import pytest
 
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.debezium_records import RecordFormat
-from cdc.formats.handling import Handling
+from cdc.formats.handling import Handling, Style
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import plan_table
 from cdc.formats.postgres.relation import Relation
@@ -34,7 +34,9 @@ def known(table: str, description: bytes) -> bool:
     return False
 
 
-def planned(relation: Relation, *, fan_out: bool = False, reselect: When = "never") -> PlannedTable:
+def planned(
+    relation: Relation, *, fan_out: bool = False, reselect: When = "never", skipped: frozenset[str] = frozenset()
+) -> PlannedTable:
     plan = plan_table(
         relation,
         TYPES,
@@ -44,6 +46,7 @@ def planned(relation: Relation, *, fan_out: bool = False, reselect: When = "neve
         source=SourceInfo("shop", "db", "0"),
         handling=Handling(),
         mask_key=None,
+        style=Style(skipped=skipped),
     )
     return PlannedTable(plan, RowEncoder(plan), relation, reselect=reselect, fan_out=fan_out, append=False)
 
@@ -210,3 +213,16 @@ def test_a_truncate_is_counted_and_published_only_if_asked(fan_out: bool) -> Non
     assert stream.position.ordinal == 1
     published = [orjson.loads(r[2] or b"")["op"] for r in stream.records if r[0] == "shop.public.t"]
     assert published == (["t"] if fan_out else [])
+
+
+@pytest.mark.parametrize("skipped", ["", "d"])
+def test_a_create_of_a_changed_key_is_read_again_even_if_it_is_the_only_record_of_the_row(skipped: str) -> None:
+    table = planned(RELATION, reselect="key_change", skipped=frozenset(skipped))
+    stream = Transactions(START, lambda one: table, BatchSettings(), SCHEMAS, known, NOTHING_BESIDE)
+    stream.feed(relation_message())
+    stream.feed(begin(200))
+    stream.feed(xlog(update(["1", UNCHANGED])))
+    assert not stream.pending
+    stream.feed(xlog(update(["2", UNCHANGED], key=["1", None])))
+    (row,) = stream.pending
+    assert row.count == (1 if skipped else 3)

@@ -3,6 +3,7 @@
 from cdc.formats.postgres.rows_cy cimport RowWriter
 
 cdef class RowEncoder(RowWriter):
+    cdef readonly bint moved
     cdef str topic
     cdef bint with_cdc
     cdef bint tombstones

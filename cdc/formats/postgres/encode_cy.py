@@ -43,7 +43,7 @@ class RowEncoder(RowWriter):
     """Encodes one table's rows. Not for two threads at once.
 
     `unchanged` says after `encode` how many columns of the row hold an unchanged TOAST value
-    that neither the message nor `fill` has.
+    that neither the message nor `fill` has, and `moved` whether the row has another key than before.
 
     Args:
         plan: what its columns need.
@@ -52,6 +52,7 @@ class RowEncoder(RowWriter):
     def __init__(self, plan: TablePlan) -> None:
         super().__init__(plan)
         style = plan.style
+        self.moved = False
         self.topic = plan.topic
         self.with_cdc = style.with_cdc
         # A tombstone without a key tells nobody anything; Debezium sends it all the same.
@@ -132,6 +133,7 @@ class RowEncoder(RowWriter):
     ) -> cython.Py_ssize_t:
         if self.copies_differ:
             self.use(self.streamed)
+        self.moved = False
         old_kind: cython.int = self.parse(data, offset)
         src: cython.p_uchar = data
         kind: cython.int = src[offset]
@@ -159,6 +161,7 @@ class RowEncoder(RowWriter):
             if old_kind != 0:
                 old_key = self.key(src, self.width, old_kind == KEY_TUPLE)
                 if old_key != new_key:
+                    self.moved = True
                     # A changed key is a delete and a create, each of which may be skipped.
                     if not self.skip_deleted:
                         removal = self.deleted(src, lsn, ordinal, old_kind)
