@@ -23,7 +23,7 @@ OIDS = {
     name: oid
     for oid, name in enumerate(
         ("int2", "int4", "int8", "text", "varchar", "numeric", "timestamp", "timestamptz", "bool", "uuid", "jsonb",
-         "date", "bit", "interval", "float4", "float8", "time", "bytea", "bpchar"), start=100,
+         "date", "bit", "interval", "float4", "float8", "time", "bytea", "bpchar", "pg_lsn"), start=100,
     )
 }  # fmt: skip
 TYPES = {oid: TypeInfo(oid, name, "pg_catalog", "b") for name, oid in OIDS.items()}
@@ -175,6 +175,24 @@ DEFAULTS: list[tuple[str, str | tuple[str, int], str, str | None]] = [
     ("real", "float4", "1.25", "1.25"),
     ("time", "time", "'01:02:03'::time without time zone", "3723000000"),
     ("a parenthesis that is never closed, and many commas", "text", "pick(" + "a, " * 200 + "'b'", '"b"'),
+    ("last time", "time", "'24:00:00'::time without time zone", "86399999999"),
+    ("before 1 AD", "date", "'0044-03-15 BC'::date", "-735160"),
+    ("last date", "date", "'infinity'::date", "169560311"),
+    ("first date", "date", "'-infinity'::date", "-170999002"),
+    ("last timestamp", "timestamp", "'infinity'::timestamp without time zone", "-9223372036853775810"),
+    ("first timestamp", "timestamp", "'-infinity'::timestamp without time zone", "-9223372036854775808"),
+    ("last ms", ("timestamp", 3), "'infinity'::timestamp without time zone", None),
+    ("last instant", "timestamptz", "'infinity'::timestamp with time zone", None),
+    (
+        "ms",
+        ("timestamptz", 3),
+        "'8608-06-07 18:30:00.863704+00'::timestamp with time zone",
+        '"8608-06-07T18:30:00.863Z"',
+    ),
+    ("seconds", ("timestamptz", 0), "'2020-01-01 00:00:00.5+00'::timestamp with time zone", '"2020-01-01T00:00:00.5Z"'),
+    ("infinite", "float8", "'Infinity'::double precision", '"Infinity"'),
+    ("not a number", ("numeric", (5 << 16) + 2 + 4), "'NaN'::numeric", None),
+    ("long", ("numeric", (50 << 16) + 40 + 4), "'1.5'::numeric", '"LBS+6qUK9x+BlvARgAAAAAA="'),
 ]
 
 
@@ -307,6 +325,45 @@ def test_keys_have_their_columns_as_they_are_under_quirks() -> None:
     key, payload = copied(plan, b"secret\tvv\t1\tsecret\n")
     assert json.loads(key)["payload"] == {"id": 1, "k": "secret"}
     assert payload["after"] == {"k": "***", "v": "v"}
+
+
+CUT: list[tuple[str, str | tuple[str, int], dict[str, Any], int, str, str]] = [
+    ("text", "text", {}, 3, "ünïcödé", '"ünï"'),
+    ("half a character", "text", {}, 2, "a😀b", '"a\\uD83D"'),
+    ("nothing", "text", {}, 0, "😀", '""'),
+    ("escapes", "jsonb", {}, 4, '{"a": 1}', '"{\\"a\\""'),
+    ("enum", "mood", {}, 3, "happy", '"hap"'),
+    ("uuid", "uuid", {}, 2, "896bef16-aa0d-2d76-b9ce-f056e3fbe288", '"89"'),
+    ("timestamptz", "timestamptz", {}, 3, "1936-01-02 03:04:05+00", '"193"'),
+    ("number as text", ("numeric", (5 << 16) + 2 + 4), {"decimal": "string"}, 4, "123.45", '"123."'),
+    ("below the column's", ("numeric", (5 << 16) + 2 + 4), {"decimal": "string"}, 5, "123.45", '"123.45"'),
+    ("date as text", "date", {"time_precision": "isostring"}, 4, "2020-01-02", '"2020"'),
+    ("bytes", "bytea", {}, 3, r"\\xbca1c04a", '"vKHA"'),
+    ("padded bytes", "bytea", {}, 1, r"\\xbca1c04a", '"vA=="'),
+    ("fewer bytes", "bytea", {}, 5, r"\\xbca1c04a", '"vKHASg=="'),
+    ("bytes as text", "bytea", {"binary": "hex"}, 3, r"\\xbca1c04a", '"bca"'),
+    ("unknown", "pg_lsn", {"unknown_types": "bytes"}, 3, "16/B374D848", '"MTYv"'),
+    ("number", "int4", {}, 1, "123", "123"),
+    ("decimal", ("numeric", (5 << 16) + 2 + 4), {"decimal": "precise"}, 1, "123.45", '"MDk="'),
+    ("bits", ("bit", 24), {}, 1, "110000000000000000000001", '"AQDA"'),
+    ("array", "_text", {}, 1, "{abc}", '["abc"]'),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "handling", "limit", "given", "expected"), [row[1:] for row in CUT], ids=[row[0] for row in CUT]
+)
+def test_whatever_is_a_string_or_bytes_in_java_is_cut(
+    kind: str | tuple[str, int], handling: dict[str, Any], limit: int, given: str, expected: str
+) -> None:
+    how = Handling(quirks=True, **handling)
+    plan = planned({"v": kind}, options=TableOptions(truncate={"v": limit}), handling=how)
+    assert RowEncoder(plan).copy_row(b"1\t" + given.encode() + b"\n")[1] == b'{"id":1,"v":%b}' % expected.encode()
+
+
+def test_what_stands_for_a_value_that_is_not_known_is_cut_too() -> None:
+    plan = planned({"v": "timestamptz"}, not_null=("id", "v"), options=TableOptions(truncate={"v": 4}))
+    assert plan.columns[1].zero == b'"1970"'
 
 
 def test_what_has_a_limit_below_is_not_cut_and_does_not_say_so() -> None:

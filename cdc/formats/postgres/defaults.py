@@ -7,14 +7,15 @@ that stands for it; any other expression, and a type that it does not list, has 
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
+from dataclasses import replace
+from decimal import Context, Decimal, InvalidOperation
 from typing import Final
 
 from cdc.errors import ProtocolError
 from cdc.formats.debezium_json import SourceInfo
 from cdc.schemas import Column
 
-from .form import Form
+from .form import Form, Transcoder
 from .planned import ColumnPlan, TablePlan
 from .relation import Relation, RelationColumn
 from .rows_cy import RowWriter
@@ -49,16 +50,47 @@ _GENERATED: Final = {
 }
 """Types whose defaults are taken: built-in ones, and what stands for what a function gives."""
 
+_DIGITS: Final = 15
+"""Of the argument of times and timestamps."""
+
+_EXTREMES: Final = {
+    (Transcoder.DATE, 0, "infinity"): b"169560311",
+    (Transcoder.DATE, 0, "-infinity"): b"-170999002",
+    (Transcoder.ISO_DATE, 0, "infinity"): b'"+999999999-12-31Z"',
+    (Transcoder.ISO_DATE, 0, "-infinity"): b'"-999999999-01-01Z"',
+    (Transcoder.TIMESTAMP, 6, "infinity"): b"-9223372036853775810",
+    (Transcoder.TIMESTAMP, 6, "-infinity"): b"-9223372036854775808",
+    (Transcoder.ISO_TIMESTAMP, 0, "infinity"): b'"+999999999-12-31T23:59:59.999999999Z"',
+    (Transcoder.ISO_TIMESTAMP, 0, "-infinity"): b'"-999999999-01-01T00:00:00Z"',
+    (Transcoder.TIME, 3, "24:00:00"): b"86399999",
+    (Transcoder.TIME, 6, "24:00:00"): b"86399999999",
+    (Transcoder.TIME, 9, "24:00:00"): b"86399999999999",
+    (Transcoder.ISO_TIME, 0, "24:00:00"): b'"23:59:59.999999999Z"',
+}
+"""What becomes of the ends of java.time, which pgjdbc's TimestampUtils takes for PostgreSQL's: a day count is cut to
+32 bits, µs wrap around; what is not here overflows, and there is no default."""
+
+_PRECISE: Final = Context(prec=150_000)
+"""More digits than a numeric has."""
+
 _INTEGERS: Final = {"int2": 16, "int4": 32, "int8": 64}
+_ENDS: Final = frozenset(
+    {("time", "24:00:00")}
+    | {(name, text) for name in ("date", "timestamp", "timestamptz") for text in ("infinity", "-infinity")}
+)
+_SPECIAL: Final = frozenset({"Infinity", "-Infinity", "NaN"})
 _COPY: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
-def default_json(expression: str, column: RelationColumn, info: TypeInfo | None, form: Form) -> bytes | None:
+def default_json(
+    expression: str, column: RelationColumn, info: TypeInfo | None, form: Form, *, quirks: bool
+) -> bytes | None:
     """The default as JSON in the form of the column's values.
 
     Args:
         expression: as `pg_get_expr` writes it.
         column, info, form: of which column, its own type (of a domain: the domain), its values' form.
+        quirks: whether the ends of time are Java's.
     """
     if info is None or form.json in ("struct", "array", "map"):
         return None
@@ -70,10 +102,16 @@ def default_json(expression: str, column: RelationColumn, info: TypeInfo | None,
         text = None
     if text is None:
         return None
+    if quirks and (info.name, text) in _ENDS:
+        digits = form.argument & _DIGITS if form.transcoder in (Transcoder.TIME, Transcoder.TIMESTAMP) else 0
+        return _EXTREMES.get((form.transcoder, digits, text))
+    if quirks and form.transcoder is Transcoder.ZONED_TIMESTAMP:
+        text, form = _cut_fraction(text, form)
     try:
-        return _encoded(_as_postgres(text, column, info.name), column, form)
+        default = _encoded(_as_postgres(text, column, info.name), column, replace(form, snapshot=None))
     except (ValueError, InvalidOperation, ProtocolError):
         return None
+    return None if default == b"null" else default
 
 
 def _value(expression: str, name: str) -> str | None:
@@ -85,6 +123,16 @@ def _value(expression: str, name: str) -> str | None:
         return expression
     constant = _CONSTANT.search(expression)
     return constant[1].replace("''", "'") if constant else None
+
+
+def _cut_fraction(text: str, form: Form) -> tuple[str, Form]:
+    """The constant has µs, whatever the type keeps: `ZonedTimestamp` cuts them, but never to whole seconds."""
+    fraction = re.search(r"[.]([0-9]+)", text)
+    if fraction is None:
+        return text, form
+    if form.argument == 0:
+        return text, replace(form, argument=len(fraction[1]))
+    return text[: fraction.start(1)] + fraction[1][: form.argument] + text[fraction.end() :], form
 
 
 def _enum_constant(expression: str, name: str) -> str | None:
@@ -105,12 +153,15 @@ def _as_postgres(text: str, column: RelationColumn, name: str) -> str:
                 raise ValueError
             return str(number)
         case "float4" | "float8":
-            return repr(float(text)).removesuffix(".0")
+            return text if text in _SPECIAL else repr(float(text)).removesuffix(".0")
         case "numeric":
             number_ = Decimal(text)
             limits = numeric_modifier(column.type_modifier)
-            if limits and -number_.as_tuple().exponent < limits[1]:  # type: ignore[operator]  # NaN raises below
-                number_ = number_.quantize(Decimal(1).scaleb(-limits[1]))
+            exponent = number_.as_tuple().exponent
+            if not isinstance(exponent, int):
+                raise ValueError  # Java has no such BigDecimal
+            if limits and -exponent < limits[1]:
+                number_ = number_.quantize(Decimal(1).scaleb(-limits[1]), context=_PRECISE)
             return f"{number_:f}"
         case _:
             return text

@@ -46,6 +46,8 @@ class Transcoder(IntEnum):
     VECTOR = 31
     SPARSE_VECTOR = 32
     HSTORE = 33
+    CUT = 34
+    """Written as `element` says, and then shortened to `argument`, see `cutting`."""
 
 
 class ArrayRule(IntFlag):
@@ -73,8 +75,8 @@ class Form:
     Args:
         transcoder: how the text becomes JSON.
         argument: of the transcoder: digits of a fraction kept (times), scale (decimals),
-            characters (truncated text), bytes (floats), alphabet (bytes), place of a mask among the plan's;
-            and QUIRK.
+            characters (truncated text), what is left (cut values), bytes (floats), alphabet (bytes),
+            place of a mask among the plan's; and QUIRK.
         json: Kafka Connect's type of the JSON value, as in `cdc.schemas.Column.form`.
         semantic: Debezium's name of the meaning, or None.
         parameters: what a reader of `semantic` needs, for the schemas topic.
@@ -83,7 +85,7 @@ class Form:
         optional: of an element, a field, a key or a value inside of another form: whether it may be null.
         zero: the JSON that stands for an unknown value of a NOT NULL column, where Debezium
             cannot leave it null: `before` under an identity that has only the key.
-        element: for arrays, the form of the elements; for maps, of the values.
+        element: for arrays, the form of the elements; for maps, of the values; of what is cut, the whole.
         key: for maps, the form of the keys.
         fields: for structs, their members in order.
         delimiter: for arrays, between the elements.

@@ -16,6 +16,7 @@ from cdc.patterns import matches
 from cdc.schemas import Column
 from cdc.table_settings import Asterisks, ColumnSettings, Constant, Hashed
 
+from .cutting import cut_form, shortened
 from .defaults import default_json
 from .form import Form, Transcoder
 from .forms import TEXT_FORM, form_of
@@ -174,9 +175,11 @@ class _Table:
         mask = self.options.mask_of(self.name, column.name)
         if mask is None:
             length = self.options.truncated(self.name, column.name)
-            # Debezium's TruncateColumn takes whatever is a string in Java.
-            fit = is_text(column, self.types) or (self.handling.quirks and plain.transcoder is Transcoder.TEXT)
-            if length is not None and fit:
+            if length is None:
+                return plain, None
+            if self.handling.quirks:
+                return cut_form(plain, length) if told.length > length else plain, None
+            if is_text(column, self.types):
                 return replace(plain, transcoder=Transcoder.TRUNCATED, argument=length), None
             return plain, None
         match mask:
@@ -207,6 +210,8 @@ class _Table:
         found = placeholder(self.style.placeholder, form, source_type)
         if found is not None and form.transcoder is Transcoder.TRUNCATED:
             return text(self.style.placeholder[: form.argument])
+        if found is not None and form.transcoder is Transcoder.CUT:
+            return shortened(found, form.argument)
         return found
 
     def _default(self, column: RelationColumn, form: Form, *, nullable: bool, masked: bool) -> bytes | None:
@@ -216,7 +221,7 @@ class _Table:
             self.handling.quirks or (self.style.with_schemas and not nullable and not masked)
         ):
             return None
-        return default_json(expression, column, self.types.get(column.type_oid), form)
+        return default_json(expression, column, self.types.get(column.type_oid), form, quirks=self.handling.quirks)
 
     def _parameters(self, column: RelationColumn, told: SourceType) -> dict[str, str]:
         """Of the Connect schema: those of the one mapper that Debezium gives a column."""

@@ -35,3 +35,4 @@ cdef class RowWriter(TupleReader):
     cdef bytes key(self, unsigned char* src, int base, bint key_only)
     cdef int row(self, unsigned char* src, int base, bint key_only) except -1
     cdef int column(self, unsigned char* src, int column, Py_ssize_t start, Py_ssize_t stop) except -1
+    cdef int cut(self, unsigned char* src, int column, Py_ssize_t start, Py_ssize_t stop) except -1

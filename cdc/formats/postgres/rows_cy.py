@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from cdc import cython
 from cdc.errors import ProtocolError
 from cdc.formats.debezium_json import text
+from cdc.formats.postgres.cutting import shortened
 from cdc.formats.postgres.form import Form
 from cdc.formats.postgres.planned import TablePlan
 
@@ -30,6 +31,7 @@ Transcoders: TypeAlias = tuple[Any, Any]
 ARRAY = cython.declare(cython.int, 15)
 CONSTANT = cython.declare(cython.int, 18)
 UNKNOWN = cython.declare(cython.int, 19)
+CUT = cython.declare(cython.int, 34)
 
 NULL = cython.declare(cython.Py_ssize_t, -1)
 UNCHANGED = cython.declare(cython.Py_ssize_t, -2)
@@ -60,8 +62,11 @@ class RowWriter(TupleReader):
         self.copied = _transcoders([column.form.snapshot or column.form for column in columns])
         self.copies_differ = self.streamed != self.copied
         self.use(self.streamed)
-        self.elements = array("i", [_inner(column.form).transcoder for column in columns])
-        self.rules = array("i", [column.form.argument for column in columns])
+        wider = [
+            column.form.snapshot or column.form for column in columns
+        ]  # what is UNKNOWN when streamed has no inner
+        self.elements = array("i", [_inner(form).transcoder for form in wider])
+        self.rules = array("i", [form.argument for form in wider])
         self.delimiters = array("i", [ord(column.form.delimiter) for column in columns])
         self.key_columns = array("i", plan.key_places)
         self.key_width = len(plan.key)
@@ -207,16 +212,26 @@ class RowWriter(TupleReader):
             )
         if transcoder == UNKNOWN:
             return self.writer.constant(self.zeros[column])
+        if transcoder == CUT:
+            return self.cut(src, column, start, stop)
         return self.writer.value(transcoder, self.arguments[column], src, start, stop)
+
+    def cut(
+        self, src: cython.p_uchar, column: cython.int, start: cython.Py_ssize_t, stop: cython.Py_ssize_t
+    ) -> cython.int:
+        """What is left of one value that Debezium would cut."""
+        opening: cython.Py_ssize_t = self.writer.size
+        self.writer.value(self.elements[column], self.arguments[column], src, start, stop)
+        return self.writer.constant(shortened(self.writer.cut(opening), self.rules[column]))
 
 
 def _transcoders(forms: list[Form]) -> Transcoders:
-    """The forms' transcoders, and their arguments: for arrays those of the elements."""
+    """The forms' transcoders, and their arguments: for arrays those of the elements, of what is cut the whole's."""
     return array("i", [form.transcoder for form in forms]), array("i", [_inner(form).argument for form in forms])
 
 
 def _inner(form: Form) -> Form:
-    return form.element if form.transcoder == ARRAY and form.element is not None else form
+    return form.element if form.transcoder in (ARRAY, CUT) and form.element is not None else form
 
 
 def _member(name: str) -> bytes:
