@@ -18,6 +18,7 @@ from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TypeInfo
 from cdc.table_settings import ColumnChoice
 from connectors.postgres_wal.settings import TableOptions
+from tests.unit.row_messages import insert
 
 OIDS = {
     name: oid
@@ -359,6 +360,33 @@ def test_whatever_is_a_string_or_bytes_in_java_is_cut(
     how = Handling(quirks=True, **handling)
     plan = planned({"v": kind}, options=TableOptions(truncate={"v": limit}), handling=how)
     assert RowEncoder(plan).copy_row(b"1\t" + given.encode() + b"\n")[1] == b'{"id":1,"v":%b}' % expected.encode()
+
+
+def test_a_numeric_without_limit_has_no_length_in_a_snapshot() -> None:
+    options = TableOptions(truncate={"c": 2})
+    how = Handling("string", quirks=True)
+    plan = planned({"n": "numeric", "c": "numeric"}, options=options, handling=how, propagated=("/.*/",))
+    streamed, read = (
+        {
+            field["field"]: field.get("parameters")
+            for field in json.loads(text + b"null}")["schema"]["fields"][1]["fields"]
+        }
+        for text in (plan.schemas.value, plan.schemas.read)
+    )
+    numeric = {"__debezium.source.column.type": "NUMERIC", "__debezium.source.column.name": "n"}
+    limits = {"__debezium.source.column.length": "131089", "__debezium.source.column.scale": "0"}
+    assert streamed["n"] == {**numeric, **limits}
+    assert read["n"] == {**numeric, "__debezium.source.column.length": "0"}
+    assert (streamed["c"], read["c"]) == ({"truncateLength": "2"}, None)
+    encoder = RowEncoder(plan)
+    encoder.begin(Transaction(1, 2, 3, None, "true", 4, 5))
+    records: list[Any] = []
+    encoder.encode_copy(b"1\t123\t123\n", records)
+    encoder.encode(insert(["1", "123", "123"]), 0, 1, 1, records)
+    first, second = (json.loads(record[2]) for record in records)
+    assert first["schema"]["fields"][1]["fields"][1]["parameters"] == read["n"]
+    assert second["schema"]["fields"][1]["fields"][1]["parameters"] == streamed["n"]
+    assert (first["payload"]["after"]["c"], second["payload"]["after"]["c"]) == ("123", "12")
 
 
 def test_what_stands_for_a_value_that_is_not_known_is_cut_too() -> None:

@@ -14,6 +14,7 @@ cdef class RowEncoder(RowWriter):
     cdef list headers
     cdef bytes opening
     cdef bytes opening_without
+    cdef bytes opening_read
     cdef bytes closing
     # Of the transaction.
     cdef unsigned long long snapshot_lsn

@@ -65,6 +65,7 @@ class RowEncoder(RowWriter):
         self.headers = headers or None
         self.opening = plan.schemas.value + b'{"before":'
         self.opening_without = self.opening + b'null,"after":'
+        self.opening_read = plan.schemas.read + b'{"before":null,"after":'
         self.closing = (b"}}" if style.with_cdc else b"") + (b"}" if plan.schemas.value else b"")
         self.before_lsn = self.between_lsns = self.before_op = self.before_ordinal = b""
         self.before_transaction = self.behind_transaction = b""
@@ -221,7 +222,7 @@ class RowEncoder(RowWriter):
         key: bytes = self.key(src, 0, False) if self.keyed else b""
         writer: ValueWriter = self.writer
         writer.reset()
-        writer.constant(self.opening_without)
+        writer.constant(self.opening_read)
         self.row(src, 0, False)
         self.tail(self.snapshot_lsn, 0, READ, None, None, False)
         return self.emit(out, key, writer.take(), self.headers)

@@ -169,6 +169,7 @@ class _Table:
             placeholder=unchanged,
             default=default,
             parameters={} if of_key else self._parameters(column, told),
+            snapshot_parameters={} if of_key else self._parameters(column, told.in_snapshot),
         )
 
     def _form(self, column: RelationColumn, plain: Form, told: SourceType) -> tuple[Form, bytes | None]:
@@ -178,7 +179,7 @@ class _Table:
             if length is None:
                 return plain, None
             if self.handling.quirks:
-                return cut_form(plain, length) if told.length > length else plain, None
+                return self._cut(plain, length, told), None
             if is_text(column, self.types):
                 return replace(plain, transcoder=Transcoder.TRUNCATED, argument=length), None
             return plain, None
@@ -198,6 +199,12 @@ class _Table:
                 digest = mask.digest(told.length if limited else None)
                 form = self._digested(digest)
                 return replace(form, zero=text(digest(b"").decode()).decode()), None
+
+    def _cut(self, plain: Form, length: int, told: SourceType) -> Form:
+        if told.length <= length:
+            return plain
+        form = cut_form(plain, length)
+        return form if told.in_snapshot.length > length else replace(form, snapshot=plain)
 
     def _digested(self, digest: Digest) -> Form:
         self.digests.append(digest)

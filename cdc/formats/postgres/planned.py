@@ -31,6 +31,7 @@ class ColumnPlan:
         placeholder: the JSON that stands for an unchanged TOAST value; None: the member is left out.
         default: the JSON that the Connect schema has as its default; None: it has none.
         parameters: what its Connect schema says beyond its form.
+        snapshot_parameters: what that of a snapshot's rows says.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ColumnPlan:
     placeholder: bytes | None = None
     default: bytes | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    snapshot_parameters: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,12 @@ class ConnectSchemas:
     Args:
         key: `{"schema": …, "payload":` of keys; b"" without.
         value: the same of values.
+        read: the same of values of a snapshot.
     """
 
     key: bytes = b""
     value: bytes = b""
+    read: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

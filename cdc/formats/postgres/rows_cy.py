@@ -62,11 +62,9 @@ class RowWriter(TupleReader):
         self.copied = _transcoders([column.form.snapshot or column.form for column in columns])
         self.copies_differ = self.streamed != self.copied
         self.use(self.streamed)
-        wider = [
-            column.form.snapshot or column.form for column in columns
-        ]  # what is UNKNOWN when streamed has no inner
-        self.elements = array("i", [_inner(form).transcoder for form in wider])
-        self.rules = array("i", [form.argument for form in wider])
+        nested = [_nested(column.form) for column in columns]
+        self.elements = array("i", [_inner(form).transcoder for form in nested])
+        self.rules = array("i", [form.argument for form in nested])
         self.delimiters = array("i", [ord(column.form.delimiter) for column in columns])
         self.key_columns = array("i", plan.key_places)
         self.key_width = len(plan.key)
@@ -228,6 +226,11 @@ class RowWriter(TupleReader):
 def _transcoders(forms: list[Form]) -> Transcoders:
     """The forms' transcoders, and their arguments: for arrays those of the elements, of what is cut the whole's."""
     return array("i", [form.transcoder for form in forms]), array("i", [_inner(form).argument for form in forms])
+
+
+def _nested(form: Form) -> Form:
+    """Where a form has another one in it, for row messages, a snapshot's rows, or both in the same way."""
+    return form if form.snapshot is None or form.transcoder == CUT else form.snapshot
 
 
 def _inner(form: Form) -> Form:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .relation import RelationColumn
@@ -26,6 +26,7 @@ _PRECISIONS: Final[Mapping[str, int]] = {
     "date": 13,
     "interval": 49,
 }
+_UNLIMITED_NUMERIC: Final = 131_089
 _SCALES: Final[Mapping[str, int]] = {"float4": 8, "float8": 17}
 _WIDTHS: Final[Mapping[str, int]] = {"time": 8, "timetz": 14, "timestamp": 22, "timestamptz": 28}
 _TEXTS: Final = frozenset({"text", "varchar", "bpchar", "char", "name"})
@@ -37,13 +38,13 @@ class SourceType:
 
     Args:
         name: of the type in the catalogue.
-        length, scale: as the driver tells them; the length of a text without limit is `UNLIMITED`.
+        length, scale: as the driver tells them; the length of a text without limit is `UNLIMITED`; a scale may lack.
         is_text: whether it is text to JDBC; enums are.
     """
 
     name: str
     length: int
-    scale: int
+    scale: int | None
     is_text: bool
 
     def parameters(self, column: str) -> dict[str, str]:
@@ -52,9 +53,15 @@ class SourceType:
         return {
             f"{prefix}type": self.name.upper(),
             f"{prefix}length": str(self.length),
-            f"{prefix}scale": str(self.scale),
+            **({} if self.scale is None else {f"{prefix}scale": str(self.scale)}),
             f"{prefix}name": column,
         }
+
+    @property
+    def in_snapshot(self) -> SourceType:
+        """What the driver's list of columns says of it, by which schemas of snapshots are made, if it says another."""
+        unlimited = self.name == "numeric" and self.length == _UNLIMITED_NUMERIC
+        return replace(self, length=0, scale=None) if unlimited else self
 
 
 def source_type(column: RelationColumn, types: Mapping[int, TypeInfo]) -> SourceType:
@@ -74,7 +81,7 @@ def _length(name: str, modifier: int) -> int:
         return _WIDTHS[name] + _fraction_width(modifier)
     match name:
         case "numeric":
-            return (modifier - 4) >> 16 & 0xFFFF if modifier >= 4 else 131_089
+            return (modifier - 4) >> 16 & 0xFFFF if modifier >= 4 else _UNLIMITED_NUMERIC
         case "bpchar" | "varchar":
             return modifier - 4 if modifier >= 4 else UNLIMITED
         case "bit" | "varbit":

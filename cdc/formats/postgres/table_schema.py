@@ -27,12 +27,21 @@ def connect_schemas(topic: str, style: Style, shown: Sequence[ColumnPlan], key: 
         key: those of the key, in its order.
     """
     names = style.schema_names
-    row = struct(adjusted(f"{topic}.Value", names), *(_member(column) for column in shown), optional=True, version=None)
-    value = envelope(topic, row, names=names, with_cdc=style.with_cdc)
+    value, read = (
+        envelope(
+            topic,
+            struct(adjusted(f"{topic}.Value", names), *map(_member, columns), optional=True, version=None),
+            names=names,
+            with_cdc=style.with_cdc,
+        )
+        for columns in (shown, [replace(column, parameters=column.snapshot_parameters) for column in shown])
+    )
     keys = struct(
         adjusted(f"{topic}.Key", names), *(_member(replace(column, parameters={})) for column in key), version=None
     )
-    return ConnectSchemas(key=_before_payload(keys) if key else b"", value=_before_payload(value))
+    return ConnectSchemas(
+        key=_before_payload(keys) if key else b"", value=_before_payload(value), read=_before_payload(read)
+    )
 
 
 def _before_payload(schema: Schema) -> bytes:
