@@ -16,9 +16,10 @@ from collections.abc import Callable
 
 from cdc.compiled import summary
 from cdc.event import Record
-from cdc.formats.handling import Handling
+from cdc.formats.contract import Writer
+from cdc.formats.handling import Handling, Style
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
-from cdc.formats.postgres.plan import SourceInfo, plan_table
+from cdc.formats.postgres.plan import Facts, SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TypeInfo
 from connectors.postgres_wal.pgoutput import INSERT, PAYLOAD_OFFSET
@@ -37,9 +38,10 @@ COLUMNS = [
     ("attrs", 3802, "jsonb", '{"sku": "A-123", "tags": ["x", "y"], "weight": 1.25}'),
 ]
 BATCH = 1000
+PLAIN = Style()
 
 
-def order_encoder() -> RowEncoder:
+def order_encoder(style: Style = PLAIN, form: Writer | None = None) -> RowEncoder:
     relation = Relation(
         16_400,
         "public",
@@ -56,8 +58,10 @@ def order_encoder() -> RowEncoder:
         source=SourceInfo("shop", "warehouse", "0"),
         handling=Handling(),
         mask_key=None,
+        style=style,
+        facts=Facts(not_null={"id"}),
     )
-    encoder = RowEncoder(plan)
+    encoder = RowEncoder(plan, form)
     now = time.time_ns()
     encoder.begin(Transaction(0x16_B374D848, now // 1000, 771, 24_023_128, "false", now, now // 1_000_000))
     return encoder

@@ -15,9 +15,11 @@ from typing import Final
 import structlog
 
 from cdc.connector import Connector
+from cdc.errors import PublishError
 from cdc.event import Batch, EventTopic, Record
 from cdc.failpoints import reach
 from cdc.fold import ROW, TRUNCATE, Fold, Spool, read
+from cdc.formats.contract import Reader, reader_of
 from cdc.offsets import committed
 from cdc.position import Position
 from cdc.publisher import Publisher
@@ -33,10 +35,12 @@ class Compared:
     Args:
         fold: what readers have.
         whole: whether the fold knows all of it; else each row is published again.
+        reader: of its format.
     """
 
     fold: Fold
     whole: bool
+    reader: Reader | None = None
     equal: int = 0
     published: int = 0
     deleted: int = 0
@@ -93,14 +97,21 @@ class Difference:
                     table=event_topic.table,
                 )
                 continue
-            self._compared[topic] = self._fold(topic, event_topic.table)
+            self._compared[topic] = self._fold(topic, event_topic.table, event_topic.format)
 
-    def _fold(self, topic: str, table: str) -> Compared:
+    def _fold(self, topic: str, table: str, written: str) -> Compared:
         began = time.monotonic()
         home, whole = self._publisher.home(topic), not self._publisher.expires(topic)
         fold = self._spool.fold()
         messages = committed(self._publisher.settings.kafka, topic, home.partitions, self._publisher.stopping)
-        fold.load(messages, home.partitions if home.moved else 0)
+        reader = reader_of(self._publisher.settings, [written])
+        try:
+            fold.load(messages, home.partitions if home.moved else 0, reader)
+        except ValueError as error:
+            raise PublishError(
+                f"topic {topic}: what readers have cannot be compared: {error}",
+                hint=f"it holds records of another format than {written}: give the table a topic of its own",
+            ) from None
         seconds = round(time.monotonic() - began, 1)
         self._log.info("topic folded", topic=topic, table=table, keys=len(fold), seconds=seconds)
         if not whole:
@@ -111,7 +122,7 @@ class Difference:
                 table=table,
             )
         reach("heal.after_fold")
-        return Compared(fold, whole)
+        return Compared(fold, whole, reader)
 
     def _different(self, records: list[Record]) -> list[Record]:
         """Leave out rows that readers have; whatever is met leaves its fold."""
@@ -126,6 +137,9 @@ class Difference:
         return kept
 
     def _equal(self, topic: Compared, key: bytes | None, value: bytes | None) -> bool:
+        if topic.reader is not None:
+            key = None if key is None else topic.reader.key(key)
+            value = None if value is None else topic.reader.value(value)
         if key is None:
             if value is not None and read(value)[0] == TRUNCATE:
                 topic.fold.clear()

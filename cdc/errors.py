@@ -17,6 +17,7 @@ supervisor starts the worker again after a pause when it is true.
     │   └── ProtocolError        a message that cannot be understood
     ├── PublishError             Kafka said no
     │   ├── BrokerUnavailable    … for now (retriable)
+    │   ├── RegistryUnavailable  … nor does the schema registry (retriable)
     │   ├── Interrupted          outcome unknown: start over (retriable)
     │   ├── Fenced               another producer took over (retriable, once)
     │   └── RecordTooLarge       an event does not fit its topic
@@ -141,6 +142,12 @@ class PublishError(CdcError):
 
 class BrokerUnavailable(PublishError):
     """Kafka cannot be reached for now."""
+
+    retriable = True
+
+
+class RegistryUnavailable(PublishError):
+    """The schema registry cannot be reached for now."""
 
     retriable = True
 

@@ -30,6 +30,7 @@ class EventTopic:
         key_columns: names of the key's columns; empty for a table without key.
         distinct: whether no two rows have the same key.
         rows: whether it holds a table's rows; else what `table` says in words.
+        format: of keys and values on it: an entry point of `cdc.formats`.
     """
 
     topic: str
@@ -37,6 +38,7 @@ class EventTopic:
     key_columns: tuple[str, ...]
     distinct: bool = True
     rows: bool = True
+    format: str = "debezium-json"
 
 
 @dataclass(slots=True)

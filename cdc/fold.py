@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import orjson
 
 from cdc.errors import SpoolFull
+from cdc.formats.contract import Reader
 from cdc.formats.payload import Payloads, payload_of
 from cdc.partitions import partition_of
 from cdc.settings import SpoolSettings
@@ -135,29 +136,34 @@ class Fold:
         self._all_strays = f"SELECT key FROM {name}_strays"
         self._strays = f"SELECT key, partition FROM {name}_strays LIMIT ?"
 
-    def load(self, messages: Iterable[Sequence[Message]], partitions: int = 0) -> None:
+    def load(self, messages: Iterable[Sequence[Message]], partitions: int = 0, reader: Reader | None = None) -> None:
         """Fold what is on the topic, each partition in order.
 
         Args:
             partitions: how many there are, where keys may be on another one than theirs; else 0.
-        Raises: SpoolFull.
+            reader: of what is on the topic; keys are kept as it makes them.
+        Raises: SpoolFull; ValueError: a record that it cannot read.
         """
         for some in messages:
             with self._spool.writing() as execute:
                 for message in some:
-                    self._load(execute, message, partitions)
+                    self._load(execute, message, partitions, reader)
         with self._spool.writing() as execute:
             for (stray,) in execute(self._all_strays):
                 execute(self._stray_too, self._named(stray))
 
-    def _load(self, execute: Execute, message: Message, partitions: int) -> None:
+    def _load(self, execute: Execute, message: Message, partitions: int, reader: Reader | None) -> None:
         key, value, partition = message.key(), message.value(), message.partition() or 0
+        on_topic = key
+        if reader is not None:
+            key = None if key is None else reader.key(key)
+            value = None if value is None else reader.value(value)
         if key is None:
             if value is not None and read(value)[0] == TRUNCATE:
                 execute(self._truncate, (partition,))
             return
         digest = None if value is None else digest_of(value)
-        if partitions and partition_of(key, partitions) != partition:
+        if partitions and on_topic is not None and partition_of(on_topic, partitions) != partition:
             execute(self._found if digest is None else self._stray, (key, partition))
         elif digest is None:
             execute(self._take, self._named(key)[:1]).fetchall()

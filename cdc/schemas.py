@@ -63,6 +63,7 @@ class TableSchema:
         comment: the table's, in the source.
         oid: of the table in the source; another one when it was made again.
         revision: how many forms the table has had, this one included; 0 if that is not known.
+        format: of keys and values on the topic: an entry point of `cdc.formats`.
     """
 
     table: str
@@ -73,6 +74,7 @@ class TableSchema:
     comment: str | None = None
     oid: int = 0
     revision: int = 0
+    format: str = "debezium-json"
 
     def to_bytes(self) -> bytes:
         document = {"version": FORMAT_VERSION, **asdict(self)}
@@ -95,6 +97,7 @@ class TableSchema:
             comment=document.get("comment"),
             oid=document.get("oid", 0),
             revision=document.get("revision", 0),
+            format=document.get("format", "debezium-json"),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 from pydantic import (
@@ -130,6 +130,38 @@ class KafkaSettings(Model):
     """librdkafka properties; only those that are safe and that the bridge does not set itself."""
 
 
+class SchemaRegistrySettings(Model):
+    """Where formats that need one keep their schemas; it speaks as Confluent's Schema Registry does."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
+    """`https://registry:8081`; several, separated by commas, are tried in turn."""
+    username: str | None = None
+    """For HTTP's basic authentication."""
+    password: SecretStr | None = None
+    """The password of `username`."""
+    password_file: str | None = None
+    """File that holds the password."""
+    ssl_ca: str | None = None
+    """File of the authorities that may vouch for the registry; those of the machine if not set."""
+    ssl_certificate: str | None = None
+    """File of the client's certificate."""
+    ssl_key: str | None = None
+    """File of the client's private key, if it is not in the certificate's file."""
+    ssl_key_password: SecretStr | None = None
+    """Pass phrase of that key."""
+    ssl_key_password_file: str | None = None
+    """File that holds that pass phrase."""
+
+    def wrongs(self) -> Iterable[Wrong]:
+        """What does not fit together, judged without I/O."""
+        for one, other in (("username", "password"), ("password", "username")):
+            if getattr(self, one) is not None and getattr(self, other) is None:
+                yield Wrong((one,), f"is of no use without {other}", f"add {other}{'_file' * (other == 'password')}")
+        for key in ("ssl_key", "ssl_key_password"):
+            if getattr(self, key) is not None and self.ssl_certificate is None:
+                yield Wrong((key,), "is of no use without ssl_certificate", "add ssl_certificate")
+
+
 class DatabaseSettings(Model):
     """A database: a source, a target, or both."""
 
@@ -206,6 +238,10 @@ class ConnectorSettings(Model):
     def own_topics(self, bridge: str) -> Sequence[str]:
         """Those of the event topics that nobody else can mean: only this connector publishes to them."""
         return self.event_topics(bridge) or ()
+
+    def formats(self) -> Set[str]:
+        """The formats that it writes events in: entry points of `cdc.formats`."""
+        return frozenset({"debezium-json"})
 
     def wrongs(self, settings: Settings, name: str) -> Iterable[Wrong]:
         """What does not fit together, judged without I/O, in this section `name` or with others.
@@ -296,6 +332,8 @@ class Settings(BaseSettings):
     """The bridge's name: prefix of its topics, slots, groups and transactional ids."""
     kafka: KafkaSettings
     """The Kafka cluster, and how to speak to it."""
+    schema_registry: SchemaRegistrySettings | None = None
+    """Where formats that need one keep their schemas: `avro`."""
     databases: dict[str, DatabaseSettings] = {}
     """Databases by a name of your choice."""
     topics: dict[Pattern, TopicSettings] = {}

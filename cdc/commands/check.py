@@ -17,6 +17,7 @@ from cdc.commands.options import Config, Json
 from cdc.commands.run import tasks_of
 from cdc.config import load
 from cdc.errors import CdcError
+from cdc.formats.contract import formats
 from cdc.plugins import Finding
 from cdc.settings import Settings
 
@@ -59,6 +60,9 @@ def examine(settings: Settings, names: Sequence[str]) -> Iterator[tuple[Finding,
     """
     chosen = dict.fromkeys(task.name for task in tasks_of(settings, names))
     yield from _examined("kafka", kafka_check.findings(settings, chosen))
+    written = {one for name, section in settings.connectors.items() if name in chosen for one in section.formats()}
+    for one in sorted(written):
+        yield from _examined(f"format {one}", formats()[one].check(settings))
     for name, connector in settings.connectors.items():
         if name in chosen:
             checked = plugins.connector_plugins()[connector.type].check(settings, name, connector)

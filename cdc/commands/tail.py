@@ -6,7 +6,7 @@ The only command that shows row values: that is what it is for.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -20,6 +20,7 @@ from cdc import logs
 from cdc.commands.options import Config, Json
 from cdc.config import load
 from cdc.errors import BrokerUnavailable, PublishError
+from cdc.formats.contract import Reader, all_readers
 from cdc.formats.payload import payload_of
 from cdc.kafka import kafka_config
 from cdc.settings import Settings
@@ -41,7 +42,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Stop after so many.")]
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One record as `cdc tail` shows it: `key` and `value` read as JSON where they are JSON."""
+    """One record as `cdc tail` shows it: `key` and `value` as JSON, where they are it or can be read as it."""
 
     topic: str
     partition: int
@@ -67,16 +68,21 @@ def tail(
     """
     logs.configure()
     settings = load(config)
+    readers = all_readers(settings)
     colour = False if "NO_COLOR" in os.environ else None  # None: on a terminal
-    for count, shown in enumerate(_read(settings, topic, from_beginning or until_end, until_end), start=1):
-        typer.echo(orjson.dumps(shown).decode() if as_json else line(shown), color=colour)
+    for count, shown in enumerate(_read(settings, readers, topic, from_beginning or until_end, until_end), start=1):
+        typer.echo(orjson.dumps(shown).decode() if as_json else line(shown, readers), color=colour)
         if count == limit:
             break
 
 
-def line(shown: Shown) -> str:
-    """A record in one line, coloured as a terminal shows it."""
-    operation, what = _what(payload_of(shown.value))
+def line(shown: Shown, readers: Sequence[Reader] = ()) -> str:
+    """A record in one line, coloured as a terminal shows it.
+
+    Args:
+        readers: of formats whose values are JSON, but not Debezium's.
+    """
+    operation, what = _what(_event(payload_of(shown.value), readers))
     when = datetime.fromtimestamp(shown.timestamp / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
     parts = (
         typer.style(when, dim=True),
@@ -105,6 +111,24 @@ def _what(value: Any) -> tuple[str, str]:
     return operation, " ".join(f"{name}={_plain(column)}" for name, column in after.items())
 
 
+def _event(value: Any, readers: Sequence[Reader]) -> Any:
+    """Debezium's event, where another format's value stands for one."""
+    if not isinstance(value, dict) or "op" in value:
+        return value
+    found = _first(orjson.dumps(value), [reader.value for reader in readers])
+    return value if found is None else orjson.loads(found)
+
+
+def _first(data: bytes, attempts: Sequence[Callable[[bytes], bytes]]) -> bytes | None:
+    """What the first that can read it makes of a key or a value."""
+    for read in attempts:
+        try:
+            return read(data)
+        except ValueError:
+            continue
+    return None
+
+
 def _columns(changed: Mapping[str, tuple[Any, Any]]) -> str:
     return " ".join(f"{name}: {_plain(old)} → {_plain(new)}" for name, (old, new) in changed.items())
 
@@ -126,7 +150,9 @@ def _plain(value: Any) -> str:
     return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in text)
 
 
-def _read(settings: Settings, topic: str, from_beginning: bool, until_end: bool) -> Iterator[Shown]:
+def _read(
+    settings: Settings, readers: Sequence[Reader], topic: str, from_beginning: bool, until_end: bool
+) -> Iterator[Shown]:
     """Committed records, from all partitions as they come."""
     consumer = Consumer(
         kafka_config(
@@ -149,7 +175,7 @@ def _read(settings: Settings, topic: str, from_beginning: bool, until_end: bool)
             for message in consumer.consume(_AT_ONCE, _POLL_SECONDS):
                 error = message.error()
                 if error is None:
-                    yield _shown(message)
+                    yield _shown(message, readers)
                 elif error.code() == KafkaError._PARTITION_EOF:
                     unread.discard(message.partition())
                 elif not error.retriable():
@@ -176,22 +202,25 @@ def _find(consumer: Consumer, settings: Settings, topic: str) -> tuple[str, list
     raise PublishError(f"there is no topic {topic}", hint=hint)
 
 
-def _shown(message: Message) -> Shown:
+def _shown(message: Message, readers: Sequence[Reader]) -> Shown:
     return Shown(
         message.topic() or "",
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
-        _decoded(message.key()),
-        _decoded(message.value()),
-        {name: str(_decoded(value)) for name, value in dict(message.headers() or ()).items()},
+        _decoded(message.key(), [reader.key for reader in readers]),
+        _decoded(message.value(), [reader.value for reader in readers]),
+        {name: str(_decoded(value, ())) for name, value in dict(message.headers() or ()).items()},
     )
 
 
-def _decoded(data: str | bytes | None) -> Any:
+def _decoded(data: str | bytes | None, attempts: Sequence[Callable[[bytes], bytes]]) -> Any:
     if data is None:
         return None
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        return data.decode(errors="replace") if isinstance(data, bytes) else data
+        if isinstance(data, str):
+            return data
+        found = _first(data, attempts)
+        return data.decode(errors="replace") if found is None else orjson.loads(found)

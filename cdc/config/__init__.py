@@ -20,7 +20,15 @@ from cdc.config import consistency, documents, wording
 from cdc.config.documents import Document
 from cdc.config.overrides import override
 from cdc.errors import ConfigError, Problem, SecretUnavailable
-from cdc.settings import DatabaseSettings, KafkaSettings, Path, ServerSettings, Settings, place_settings
+from cdc.settings import (
+    DatabaseSettings,
+    KafkaSettings,
+    Path,
+    SchemaRegistrySettings,
+    ServerSettings,
+    Settings,
+    place_settings,
+)
 
 Texts: TypeAlias = tuple[tuple[str, str], ...]
 """Names and contents of YAML files."""
@@ -114,7 +122,11 @@ def _settings(read: list[Document], environ: Mapping[str, str]) -> Settings:
     override(document, environ)
     kinds = dict(_plugin_models(document))
     _files_near_the_yaml(document)
-    bases: dict[Path, type[BaseModel]] = {("kafka",): KafkaSettings, ("server",): ServerSettings}
+    bases: dict[Path, type[BaseModel]] = {
+        ("kafka",): KafkaSettings,
+        ("schema_registry",): SchemaRegistrySettings,
+        ("server",): ServerSettings,
+    }
     models = {**bases, **dict(_databases(document)), **kinds}
     for path, model in models.items():
         _fill_secrets(document, path, model)
@@ -164,6 +176,8 @@ def _files_near_the_yaml(document: Document) -> None:
     for name, known in kafka.PROPERTIES.items():
         if known.kind == "path":
             _absolute(document, ("kafka", "properties", name))
+    for name in ("ssl_ca", "ssl_certificate", "ssl_key"):
+        _absolute(document, ("schema_registry", name))
     for database in _names(document, "databases"):
         for parameter in databases.PATHS:
             _absolute(document, ("databases", database, "parameters", parameter))
@@ -235,7 +249,7 @@ def _what_is_right(raw: dict[str, Any], error: ValidationError) -> Settings:
     for details in error.errors(include_url=False, include_input=False):
         section, *below = details["loc"]
         held = data.get(str(section))
-        if below and isinstance(held, dict):
+        if below and isinstance(held, dict) and section != "schema_registry":
             data[str(section)] = {key: value for key, value in held.items() if key != below[0]}
         else:
             data.pop(str(section), None)

@@ -22,6 +22,8 @@ def problems_of(settings: Settings) -> Iterator[Problem]:
 
 def _wrongs(settings: Settings) -> Iterator[tuple[Path, Wrong]]:
     yield from ((("kafka",), wrong) for wrong in kafka.wrongs_of(settings.kafka))
+    if settings.schema_registry is not None:
+        yield from ((("schema_registry",), wrong) for wrong in settings.schema_registry.wrongs())
     for name, database in settings.databases.items():
         yield from ((("databases", name), wrong) for wrong in databases.wrongs_of(database))
     yield from ((("topics",), wrong) for wrong in _topic_wrongs(settings))

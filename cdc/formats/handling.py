@@ -48,6 +48,8 @@ class Style:
 
     Args:
         with_cdc: whether values have the member `cdc`.
+        format: of keys and values on the topic: an entry point of `cdc.formats`.
+        flat: whether values are the row's members and behind them what happened: see `cdc.formats.flat`.
         with_schemas: whether keys, values and headers are `{"schema": …, "payload": …}`.
         tombstones: whether a delete is followed by one.
         context_headers: headers of every event, as Debezium's `__debezium.context.*`; empty: none.
@@ -59,6 +61,8 @@ class Style:
     """
 
     with_cdc: bool = True
+    format: str = "debezium-json"
+    flat: bool = False
     with_schemas: bool = False
     tombstones: bool = True
     context_headers: tuple[tuple[str, str], ...] = ()

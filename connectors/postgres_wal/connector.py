@@ -15,7 +15,6 @@ from cdc.connector import Stopped
 from cdc.errors import Gap, Refused, SourceError
 from cdc.event import Batch, Record
 from cdc.failpoints import reach
-from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.position import Position
 from cdc.settings import Settings
 from cdc.transforms.stage import Stage
@@ -207,7 +206,7 @@ class PostgresWalConnector:
         # Behind all that was committed before the rows, and before the rows: one may have come from another partition.
         before = replace(transaction, commit_lsn=transaction.commit_lsn - 1)
         records: list[Record] = []
-        encoder = RowEncoder(table.planned.plan)  # the planned one is the reader's
+        encoder = table.planned.another_encoder()  # the planned one is the reader's
         encoder.begin(before)
         encoder.gone(keys, LAST_ORDINAL, records)
         return records if self._stage is None else self._stage.gone(topic, records)

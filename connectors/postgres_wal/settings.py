@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from cdc import databases, names, patterns
+from cdc.formats import contract
 from cdc.formats.handling import (
     DEBEZIUM_DEFAULTS,
     Adjustment,
@@ -29,6 +31,7 @@ from cdc.transforms.settings import OutboxSettings, Step
 Partitions: TypeAlias = Literal["roots", "leaves", "both"]
 
 _NAMED = re.compile(r"\{(\w*)\}")
+PLAIN = Style()
 
 _MARKED_NOWHERE = ("is told in the member cdc, and cdc_member is false", "unchanged: reselect")
 
@@ -61,6 +64,8 @@ class TableOptions(ColumnSettings):
     """Steps that each event goes through, in order; instead of the connector's."""
     outbox: OutboxSettings | None = None
     """The table is an outbox: its inserted rows are messages, routed to topics by a column."""
+    format: str | None = None
+    """Of the table's keys and values, if not the connector's."""
     timestamp: Literal["commit", "append"] | None = None
     """Of the record: `commit` time or `append` (when the broker gets it). Default: append where the
     topic expires by time, else commit."""
@@ -162,8 +167,9 @@ class PostgresWalSettings(ConnectorSettings):
     """File that holds the key of `mask: hmac`."""
     compatibility: Literal["debezium"] | None = None
     """`debezium`: what is not set is as Debezium has it by default; docs/debezium.md lists the differences."""
-    format: Literal["debezium-json", "debezium-json-schemas"] = "debezium-json"
-    """Of keys and values: Debezium's JSON, or the same with Kafka Connect's schemas in every record."""
+    format: str = "debezium-json"
+    """Of keys and values, one that is installed: `debezium-json`; `debezium-json-schemas`, the same with Kafka
+    Connect's schemas in every record; `json`, flattened rows; `avro`, with a schema registry. See docs/formats.md."""
     decimal: Decimals = "string"
     """Numerics as `string` (exact), `double`, or `precise` (Connect Decimal, base64)."""
     time_precision: TimePrecision = "adaptive"
@@ -265,16 +271,16 @@ class PostgresWalSettings(ConnectorSettings):
             self.quirks,
         )
 
-    def style(self, bridge: str, unchanged: str | None = None) -> Style:
+    def style(self, bridge: str, unchanged: str | None = None, own_format: str | None = None) -> Style:
         """How events of a table are written around their values.
 
         Args:
             bridge: its name.
             unchanged: what the table's own `unchanged` asks.
+            own_format: the table's own `format`. What the settings say goes before what a format wants.
         """
-        return Style(
+        style = Style(
             with_cdc=self.cdc_member,
-            with_schemas=self.format == "debezium-json-schemas",
             tombstones=self.tombstones,
             context_headers=context_headers(bridge) if self.context_headers else (),
             placeholder=self.unchanged_placeholder if (unchanged or self.unchanged) == "placeholder" else None,
@@ -284,6 +290,13 @@ class PostgresWalSettings(ConnectorSettings):
             propagated=tuple(self.propagate_source_type),
             propagated_types=tuple(self.propagate_types),
         )
+        written = own_format or self.format
+        wanted = contract.formats()[written].style
+        own = {name: value for name, value in wanted.items() if getattr(style, name) == getattr(PLAIN, name)}
+        return replace(style, format=written, **own)
+
+    def formats(self) -> Set[str]:
+        return {self.format, *(options.format for options in self.tables.values() if options.format is not None)}
 
     def goes_on(self) -> bool:
         return self.start_from is not None
@@ -315,6 +328,9 @@ class PostgresWalSettings(ConnectorSettings):
             yield Wrong(("unchanged",), *_MARKED_NOWHERE)
         yield from self._snapshot_wrongs()
         yield from self._truncate_wrongs()
+            if options.format is not None:
+                yield from contract.wrongs_of(settings, options.format, ("tables", table, "format"))
+        yield from contract.wrongs_of(settings, self.format, ("format",))
         for setting in ("propagate_source_type", "propagate_types"):
             for pattern in getattr(self, setting):
                 if wrong := patterns.wrong_expression(pattern):
@@ -394,6 +410,11 @@ class PostgresWalSettings(ConnectorSettings):
                 message = f"messages of one key would replace each other: {topic} is compacted"
                 suggestion = f'topics: {{"{topic}": {{cleanup_policy: delete}}}}'
                 yield Wrong(("tables", table, "outbox"), message, suggestion)
+        written = options.format or self.format
+        known = contract.formats().get(written)
+        if (options.outbox is not None or self.steps(options)) and known is not None and not known.takes_transforms:
+            message = f"format {written} has no transforms and no outbox"
+            yield Wrong(("tables", table), message, "format: debezium-json for this table")
         if routed and (options.truncates or self.truncates) == "fan_out":
             message = "cannot be published where topics follow from rows: a truncate has none"
             yield Wrong(("tables", table, "truncates"), message, "truncates: skip")

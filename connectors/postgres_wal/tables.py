@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeAlias
 
 from cdc import __version__
 from cdc.config.consistency import keyless_on_compacted, truncates_on_compacted
 from cdc.errors import ConfigError, Problem
 from cdc.event import EventTopic
+from cdc.formats.contract import formats
+from cdc.formats.postgres.described import described
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import Facts, SourceInfo, TablePlan, plan_table, unknown_columns
 from cdc.formats.postgres.relation import Relation
@@ -36,6 +39,7 @@ class PlannedTable:
 
     Args:
         plan, encoder: what its columns need, and what does it.
+        another_encoder: makes one for another thread.
         relation: as the stream described it.
         reselect: when unchanged TOAST values are read from the table.
         fan_out: whether TRUNCATE is published.
@@ -55,6 +59,7 @@ class PlannedTable:
 
     plan: TablePlan
     encoder: RowEncoder
+    another_encoder: Callable[[], RowEncoder]
     relation: Relation
     reselect: When
     fan_out: bool
@@ -85,7 +90,9 @@ class PlannedTable:
     @property
     def event_topic(self) -> EventTopic:
         distinct = self.by_key and not self.shares and not (self.chain is not None and self.chain.leaves)
-        return EventTopic(self.plan.topic, self.full_name, tuple(self.plan.key), distinct)
+        return EventTopic(
+            self.plan.topic, self.full_name, tuple(self.plan.key), distinct, format=self.plan.style.format
+        )
 
     @property
     def _columns(self) -> Sequence[Column]:
@@ -186,7 +193,7 @@ class Planner:
             topic=topic,
             source=self.source,
             handling=self.section.handling,
-            style=self.section.style(self.settings.name, options.unchanged),
+            style=self.section.style(self.settings.name, options.unchanged, options.format),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
             facts=facts,
         )
@@ -200,9 +207,16 @@ class Planner:
         chain = self.chains.of(full_name)
         if chain is not None:
             _check_chain(plan, chain)
+        writer = formats()[plan.style.format].writer
+        written_by = None if writer is None else partial(writer, self.settings, described(plan))
+
+        def encoder() -> RowEncoder:
+            return RowEncoder(plan, None if written_by is None else written_by())
+
         return PlannedTable(
             plan=plan,
-            encoder=RowEncoder(plan),
+            encoder=encoder(),
+            another_encoder=encoder,
             relation=relation,
             # By the primary key only: another message key may name several rows, and have no index.
             reselect="never" if not key or options.keys(full_name, key) else unchanged,

@@ -29,7 +29,9 @@ class Chains:
             steps = section.steps(options)
             if steps or options.outbox is not None:
                 try:
-                    self._chains[entry] = made(steps, options.outbox, section.style(settings.name).with_schemas)
+                    self._chains[entry] = made(
+                        steps, options.outbox, section.style(settings.name, own_format=options.format).with_schemas
+                    )
                 except ConfigError as error:
                     problems = [
                         settings.problem(("connectors", name, "tables", entry, "transforms"), each.message)

@@ -9,6 +9,7 @@ import psycopg
 from cdc import names
 from cdc.connections import WatchedConnection
 from cdc.databases import conninfo, masked
+from cdc.formats.contract import reader_of
 from cdc.schema_reader import SchemaReader
 from cdc.settings import DatabaseSettings, Settings
 from sinks.postgres.offsets import APPLICATION
@@ -30,6 +31,7 @@ def create(settings: Settings, name: str, section: PostgresSinkSettings) -> Post
         connect=lambda: connect(database, f"{APPLICATION} {group}"),
         shown=masked(database.url),
         descriptions=SchemaReader(settings),
+        reader=lambda formats: reader_of(settings, formats),
     )
 
 

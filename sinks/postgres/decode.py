@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from cdc.errors import RowRefused
+from cdc.formats.contract import Reader
 from cdc.formats.debezium_json import OLD_KEY
 from cdc.formats.payload import Payloads
 from cdc.schemas import TableSchema
@@ -90,6 +91,7 @@ class Decoder:
             that is not younger than itself, its key by the newest of all.
         names: per description, column → its name in the target, None for one that the target has no more;
             by default each has the name that it is described by.
+        reader: makes Debezium's JSON of what is on the topic; None: it is that.
         compiled: use compiled plans.
     """
 
@@ -97,9 +99,11 @@ class Decoder:
         self,
         versions: Sequence[TableSchema],
         names: Sequence[Mapping[str, str | None]] | None = None,
+        reader: Reader | None = None,
         *,
         compiled: bool = COMPILED,
     ) -> None:
+        self._reader = reader
         names = names if names is not None else [{} for _ in versions]
         self._forms = [
             _Form(version, versions[-1].key, called, compiled) for version, called in zip(versions, names, strict=True)
@@ -114,8 +118,9 @@ class Decoder:
 
         Raises:
             RowRefused: it is no event of the described table.
+            CdcError: its schema cannot be read for now.
         """
-        key, value = self._keys.of(event.key), self._values.of(event.value)
+        key, value = self._read(event)
         try:
             row = self._form.row(event, key, value)
             if row is None or self._from <= row.pos < self._until:
@@ -131,6 +136,18 @@ class Decoder:
             return self._arrived(event, key, value)
         self._choose(bisect_right(self._since, pos) - 1)
         return self._form.row(event, key, value)
+
+    def _read(self, event: Event) -> tuple[bytes | None, bytes | None]:
+        """Key and value as Debezium's JSON without schemas."""
+        if self._reader is None:
+            return self._keys.of(event.key), self._values.of(event.value)
+        try:
+            return (
+                None if event.key is None else self._reader.key(event.key),
+                None if event.value is None else self._reader.value(event.value),
+            )
+        except ValueError as error:
+            raise refused(event, str(error)) from None
 
     def _arrived(self, event: Event, key: bytes | None, value: bytes | None) -> Row | None:
         """A row whose position does not tell which description it has: the newest one that fits."""

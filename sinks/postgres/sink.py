@@ -16,6 +16,7 @@ import psycopg
 
 from cdc.errors import RowRefused, SinkError
 from cdc.failpoints import reach
+from cdc.formats.contract import Reader
 from cdc.schemas import TableSchema
 from cdc.sink import Event, EventBatch, Held, TopicFacts, TopicPartition
 from sinks.postgres import catalog
@@ -59,6 +60,7 @@ class PostgresSink:
         connect: makes a connection to the target, in autocommit.
         shown: the database as errors may show it.
         descriptions: of the topics' tables.
+        reader: formats, the newest last, that a topic's events were written in → what reads them.
     """
 
     def __init__(
@@ -68,10 +70,12 @@ class PostgresSink:
         connect: Callable[[], psycopg.Connection[Any]],
         shown: str,
         descriptions: Descriptions,
+        reader: Callable[[Sequence[str]], Reader | None] = lambda formats: None,
     ) -> None:
         self._section = section
         self._shown = shown
         self._descriptions = descriptions
+        self._reader = reader
         self._topics: dict[str, _Topic] = {}
         self._events = 0
         with self._errors():
@@ -263,7 +267,14 @@ class PostgresSink:
         catalog.make_fit(self._connection, target, create=section.create)
         reach("sink.after_table_made")
         self._writer.forget()
-        self._topics[topic] = _Topic(target, Decoder(versions, history(versions, policy).names), tuple(versions))
+        decoder = Decoder(versions, history(versions, policy).names, self._read_by(topic, versions))
+        self._topics[topic] = _Topic(target, decoder, tuple(versions))
+
+    def _read_by(self, topic: str, versions: Sequence[TableSchema]) -> Reader | None:
+        try:
+            return self._reader([version.format for version in versions])
+        except (KeyError, ValueError) as error:
+            raise SinkError(f"topic {topic}: its format cannot be read here: {error}") from None
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from cdc.formats.contract import reader_of
 from cdc.formats.debezium_json import Transaction
 from cdc.schemas import TableSchema
-from cdc.settings import KafkaSettings, Settings
+from cdc.settings import KafkaSettings, SchemaRegistrySettings, Settings
 from cdc.sink import Event, EventBatch
 from connectors.postgres_wal import catalog
 from connectors.postgres_wal.settings import PostgresWalSettings
@@ -17,6 +18,7 @@ from connectors.postgres_wal.tables import Planner
 from sinks.postgres.settings import PostgresSinkSettings
 from sinks.postgres.sink import PostgresSink
 from tests.databases import Database
+from tests.schema_registry import running
 
 SAMPLES: dict[str, list[str]] = {
     "smallint": ["-32768", "0", "32767"],
@@ -111,6 +113,21 @@ NANOSECONDS: dict[str, list[str]] = {
 @pytest.mark.every_postgres
 @pytest.mark.parametrize("mode", MODES, ids=str)
 def test_every_value_comes_out_as_it_went_in(database: Database, mode: dict[str, Any]) -> None:
+    assert _differences(database, _samples(mode), mode) == {}
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("written", ["avro", "json"])
+def test_every_value_comes_out_of_every_format(database: Database, written: str, mode: dict[str, Any]) -> None:
+    samples = _samples(mode)
+    if written == "avro":
+        samples["integer[]"] = ["{}", "{1,NULL,-3}"]  # its schema has one dimension
+    with running() as registry:
+        assert _differences(database, samples, {**mode, "format": written}, registry.url) == {}
+
+
+def _samples(mode: dict[str, Any]) -> dict[str, list[str]]:
+    """Those that there is a form of."""
     samples = dict(SAMPLES)
     if mode.get("decimal") == "precise":
         # Connect's Decimal has no NaN (the connector refuses it), Debezium's variable one no trailing zeros.
@@ -120,7 +137,7 @@ def test_every_value_comes_out_as_it_went_in(database: Database, mode: dict[str,
         samples |= NANOSECONDS
     if mode.get("interval") == "string":
         samples["interval"] = [*SAMPLES["interval"], "1 year 2 mons -3 days 04:05:06.789"]
-    assert _differences(database, samples, mode) == {}
+    return samples
 
 
 def test_times_of_whole_milliseconds_come_out_as_they_went_in(database: Database) -> None:
@@ -134,11 +151,22 @@ def test_values_of_extensions_come_out_as_they_went_in(database: Database, mode:
     assert _differences(database, EXTENSIONS, mode) == {}
 
 
-def _differences(database: Database, samples: dict[str, list[str]], mode: dict[str, Any]) -> dict[tuple[str, str], str]:
+@pytest.mark.parametrize("mode", [{}, {"hstore": "map"}], ids=str)
+def test_values_of_extensions_come_out_of_avro(database: Database, mode: dict[str, Any]) -> None:
+    for extension in ("hstore", "citext", "ltree", "vector", "isn"):
+        database.execute(f"CREATE EXTENSION {extension}")
+    with running() as registry:
+        assert _differences(database, EXTENSIONS, {**mode, "format": "avro"}, registry.url) == {}
+
+
+def _differences(
+    database: Database, samples: dict[str, list[str]], mode: dict[str, Any], registry: str | None = None
+) -> dict[tuple[str, str], str]:
     """What came out as another value, by type and what went in."""
     rows = _source(database, samples)
-    schema, records = _events(database, mode)
-    _apply(database, schema, records)
+    settings = _settings(mode, registry)
+    schema, records = _events(database, settings)
+    _apply(database, settings, schema, records)
     with database.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'; SET IntervalStyle = 'postgres'")
         places = range(len(samples))
@@ -177,12 +205,20 @@ def _source(database: Database, samples: dict[str, list[str]]) -> int:
     return rows
 
 
-def _events(database: Database, mode: dict[str, Any]) -> tuple[TableSchema, list[Any]]:
-    """The table as the connector's snapshot makes it."""
+def _settings(mode: dict[str, Any], registry: str | None) -> Settings:
     section = PostgresWalSettings(database="source", tables={"src.samples": {}}, **mode)
-    settings = Settings(
-        name="shop", kafka=KafkaSettings(bootstrap_servers="nowhere:9092"), connectors={"warehouse": section}
+    return Settings(
+        name="shop",
+        kafka=KafkaSettings(bootstrap_servers="nowhere:9092"),
+        schema_registry=None if registry is None else SchemaRegistrySettings(url=registry),
+        connectors={"warehouse": section},
     )
+
+
+def _events(database: Database, settings: Settings) -> tuple[TableSchema, list[Any]]:
+    """The table as the connector's snapshot makes it."""
+    section = settings.connectors["warehouse"]
+    assert isinstance(section, PostgresWalSettings)
     with catalog.connect(database.url(), "the source") as session:
         tables = catalog.captured_tables(session, section.tables, "the source")
         (planned,) = Planner(settings, "warehouse", section, session, "the source").plan_all(tables)
@@ -195,7 +231,7 @@ def _events(database: Database, mode: dict[str, Any]) -> tuple[TableSchema, list
     return planned.plan.schema("00000000/00000000/0000000000"), records
 
 
-def _apply(database: Database, schema: TableSchema, records: list[Any]) -> None:
+def _apply(database: Database, settings: Settings, schema: TableSchema, records: list[Any]) -> None:
     class Described:
         def refresh(self) -> bool:
             return False
@@ -206,7 +242,14 @@ def _apply(database: Database, schema: TableSchema, records: list[Any]) -> None:
         def close(self) -> None: ...
 
     section = PostgresSinkSettings(database="target", topics=[schema.topic])
-    sink = PostgresSink(section, "shop.target", database.connect, "the target", Described())
+    sink = PostgresSink(
+        section,
+        "shop.target",
+        database.connect,
+        "the target",
+        Described(),
+        lambda formats: reader_of(settings, formats),
+    )
     sink.own({(schema.topic, 0)}, {})
     events = [Event(topic, 0, n, key, value, 0) for n, (topic, key, value, *_) in enumerate(records)]
     sink.apply(EventBatch(events, {(schema.topic, 0): len(events)}))

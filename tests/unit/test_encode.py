@@ -496,3 +496,90 @@ def test_a_row_that_is_gone_ends_under_the_key_that_its_events_have() -> None:
     made.gone(keys, 1, out)
     assert [record[1] for record in out] == [keys[0], keys[0], keys[1], keys[1]]
     assert [value(record)["before"]["id"] for record in out[::2]] == [1, 2]
+
+
+def flat(of: Relation = TABLE, key: tuple[str, ...] = ("id",)) -> RowEncoder:
+    made = encoder(of, key=key)
+    made = RowEncoder(replace(made.plan, style=Style(flat=True)))
+    made.begin(COMMIT)
+    return made
+
+
+POSITION = "00000016/B374D848/0000000012"
+
+
+def test_a_flattened_row_has_what_happened_behind_its_members() -> None:
+    (record,) = encode(flat(), insert(["1", 'a","__deleted":"', None]))
+    assert list(value(record).items()) == [
+        ("id", 1),
+        ("v", 'a","__deleted":"'),
+        ("n", None),
+        ("__deleted", "false"),
+        ("__op", "c"),
+        ("__pos", POSITION),
+    ]
+
+
+def test_a_flattened_update_has_no_row_before_it() -> None:
+    (record,) = encode(flat(FULL), update(["1", "b", "2"], old=["1", "a", "2"]))
+    assert value(record) == {"id": 1, "v": "b", "n": 2, "__deleted": "false", "__op": "u", "__pos": POSITION}
+
+
+def test_a_flattened_delete_is_the_row_before_it_and_a_tombstone() -> None:
+    first, second = encode(flat(), delete(key=["1", None, None]))
+    assert value(first) == {"id": 1, "v": None, "n": 0, "__deleted": "true", "__op": "d", "__pos": POSITION}
+    assert second[1:3] == (b'{"id":1}', None)
+
+
+def test_a_flattened_row_names_unchanged_columns() -> None:
+    (record,) = encode(flat(), update(["1", UNCHANGED, "2"]))
+    assert value(record) == {
+        "id": 1,
+        "n": 2,
+        "__deleted": "false",
+        "__op": "u",
+        "__pos": POSITION,
+        "__unchanged": ["v"],
+    }
+    (record,) = encode(flat(), update(["1", UNCHANGED, "2"]), {1: b"x"})
+    assert value(record)["__reselected"] == ["v"]
+
+
+def test_a_flattened_truncate_and_a_flattened_copy() -> None:
+    made = flat()
+    records: list[Record] = []
+    made.truncate(1, 12, records, EVERY_PARTITION)
+    made.encode_copy(copy_line(["1", "a", "2"]), records)
+    assert value(records[0]) == {"__deleted": "false", "__op": "t", "__pos": POSITION}
+    assert value(records[1])["__op"] == "r"
+
+
+class Upper:
+    """A format that shouts."""
+
+    def key(self, json: bytes) -> bytes:
+        return b"K" + json.upper()
+
+    def value(self, json: bytes) -> bytes:
+        return b"V" + json.upper()
+
+
+def test_a_format_makes_every_record_of_the_encoder_s() -> None:
+    made = RowEncoder(encoder().plan, Upper())
+    made.begin(COMMIT)
+    records = encode(made, update(["2", "a", "1"], key=["1", None, None]))
+    assert [(record[1], (record[2] or b"")[:1]) for record in records] == [
+        (b'K{"ID":1}', b"V"),
+        (b'K{"ID":1}', b""),
+        (b'K{"ID":2}', b"V"),
+    ]
+    # Headers say keys as Kafka Connect's own header converter does.
+    assert records[2][5] == [("__debezium.oldkey", b'{"id":1}')]
+    records = []
+    made.truncate(1, 1, records, EVERY_PARTITION)
+    made.gone([b'{"id":7}'], 1, records)
+    assert [(record[1], (record[2] or b"")[:1]) for record in records] == [
+        (None, b"V"),
+        (b'K{"ID":7}', b"V"),
+        (b'K{"ID":7}', b""),
+    ]

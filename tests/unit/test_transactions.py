@@ -48,7 +48,8 @@ def planned(
         mask_key=None,
         style=Style(skipped=skipped),
     )
-    return PlannedTable(plan, RowEncoder(plan), relation, reselect=reselect, fan_out=fan_out, append=False)
+    encoder = RowEncoder(plan)
+    return PlannedTable(plan, encoder, lambda: encoder, relation, reselect=reselect, fan_out=fan_out, append=False)
 
 
 def xlog(message: bytes, lsn: int = 0) -> bytes:

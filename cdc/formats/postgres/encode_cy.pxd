@@ -16,6 +16,8 @@ cdef class RowEncoder(RowWriter):
     cdef bytes opening_without
     cdef bytes opening_read
     cdef bytes closing
+    cdef bint flat
+    cdef object form
     # Of the transaction.
     cdef unsigned long long snapshot_lsn
     cdef bytes before_lsn
@@ -24,6 +26,7 @@ cdef class RowEncoder(RowWriter):
     cdef bytes before_transaction
     cdef bytes behind_transaction
     cdef bytes before_ordinal
+    cdef bytes position
     cdef object order
     cdef unsigned int xid
     cdef object timestamp
@@ -34,6 +37,9 @@ cdef class RowEncoder(RowWriter):
     cdef Py_ssize_t _encode_copy(self, bytes line, list out) except -1
     cdef int tail(
         self, unsigned long long lsn, long long ordinal, int op, list unchanged, list reselected, bint gone
+    ) except -1
+    cdef int flat_tail(
+        self, long long ordinal, int op, list unchanged, list reselected, bint gone
     ) except -1
     cdef int transaction_block(self, unsigned long long lsn) except -1
     cdef bytes deleted(self, unsigned char* src, unsigned long long lsn, long long ordinal, int old_kind)

@@ -10,7 +10,8 @@ from orjson import dumps, loads
 
 from cdc import cython
 from cdc.event import BY_KEY, Headers, Record
-from cdc.formats.debezium_json import NEW_KEY, OLD_KEY, Order, Transaction, envelope
+from cdc.formats.contract import Writer
+from cdc.formats.debezium_json import NEW_KEY, OLD_KEY, Order, Transaction, envelope, position_prefix
 from cdc.formats.payload import payload_of
 from cdc.formats.postgres.planned import TablePlan
 from cdc.formats.postgres.tuples_cy import Fill
@@ -47,9 +48,10 @@ class RowEncoder(RowWriter):
 
     Args:
         plan: what its columns need.
+        form: makes of keys and values what is put into records; None: nothing else.
     """
 
-    def __init__(self, plan: TablePlan) -> None:
+    def __init__(self, plan: TablePlan, form: Writer | None = None) -> None:
         super().__init__(plan)
         style = plan.style
         self.moved = False
@@ -63,11 +65,13 @@ class RowEncoder(RowWriter):
         self.skip_truncated = "t" in style.skipped
         headers: Headers = [*style.context_headers]
         self.headers = headers or None
-        self.opening = plan.schemas.value + b'{"before":'
-        self.opening_without = self.opening + b'null,"after":'
-        self.opening_read = plan.schemas.read + b'{"before":null,"after":'
+        self.form = form
+        self.flat = style.flat
+        self.opening = b"" if style.flat else plan.schemas.value + b'{"before":'
+        self.opening_without = b"" if style.flat else self.opening + b'null,"after":'
+        self.opening_read = b"" if style.flat else plan.schemas.read + b'{"before":null,"after":'
         self.closing = (b"}}" if style.with_cdc else b"") + (b"}" if plan.schemas.value else b"")
-        self.before_lsn = self.between_lsns = self.before_op = self.before_ordinal = b""
+        self.before_lsn = self.between_lsns = self.before_op = self.before_ordinal = self.position = b""
         self.before_transaction = self.behind_transaction = b""
         self.order: Order | None = None
         self.xid = 0
@@ -85,6 +89,7 @@ class RowEncoder(RowWriter):
         self.before_transaction = parts.before_transaction
         self.behind_transaction = parts.behind_transaction
         self.before_ordinal = parts.before_ordinal
+        self.position = position_prefix(transaction.commit_lsn, transaction.generation).encode()
         self.order = transaction.order
         self.xid = transaction.xid
         self.snapshot_lsn = transaction.commit_lsn
@@ -174,7 +179,7 @@ class RowEncoder(RowWriter):
                     op = CREATED
         writer: ValueWriter = self.writer
         writer.reset()
-        if old_kind != 0:
+        if old_kind != 0 and not self.flat:
             writer.constant(self.opening)
             self.row(src, self.width, old_kind == KEY_TUPLE)
             writer.constant(b',"after":')
@@ -245,7 +250,8 @@ class RowEncoder(RowWriter):
                 for place, column in enumerate(self.plan.columns[: self.shown])
             ]
             writer.constant(b"{" + b",".join(members) + b"}")
-            writer.constant(b',"after":null')
+            if not self.flat:
+                writer.constant(b',"after":null')
             self.tail(self.snapshot_lsn, ordinal, DELETED, None, None, False)
             self.end_key(out, key, writer.take(), self.headers)
 
@@ -256,9 +262,11 @@ class RowEncoder(RowWriter):
         writer: ValueWriter = self.writer
         writer.reset()
         writer.constant(self.opening_without)
-        writer.constant(b"null")
+        writer.constant(b"{}" if self.flat else b"null")
         self.tail(lsn, ordinal, TRUNCATED, None, None, False)
         value: bytes = writer.take()
+        if self.form is not None:
+            value = self.form.value(value)
         out.append((self.topic, None, value, partition, self.timestamp, self.headers))
         return len(value)
 
@@ -272,6 +280,8 @@ class RowEncoder(RowWriter):
         gone: cython.bint,
     ) -> cython.int:
         """Everything behind `after`."""
+        if self.flat:
+            return self.flat_tail(ordinal, op, unchanged, reselected, gone)
         writer: ValueWriter = self.writer
         writer.constant(self.before_lsn)
         writer.number(lsn)
@@ -295,6 +305,35 @@ class RowEncoder(RowWriter):
             writer.constant(b',"reselected":[' + b",".join(reselected) + b"]")
         return writer.constant(self.closing)
 
+    def flat_tail(
+        self,
+        ordinal: cython.longlong,
+        op: cython.int,
+        unchanged: Names | None,
+        reselected: Names | None,
+        gone: cython.bint,
+    ) -> cython.int:
+        """What follows a flattened row, in its own object; see `cdc.formats.flat`."""
+        if self.order is not None:
+            self.order.count(self.table)
+        writer: ValueWriter = self.writer
+        writer.shrink(writer.size - 1)
+        if writer.size > 1:
+            writer.put(44)
+        writer.constant(b'"__deleted":"true","__op":"' if op == DELETED else b'"__deleted":"false","__op":"')
+        writer.put(op)
+        writer.constant(b'","__pos":"')
+        writer.constant(self.position)
+        writer.padded(ordinal, 10)
+        writer.put(34)
+        if unchanged:
+            writer.constant(b',"__unchanged":[' + b",".join(unchanged) + b"]")
+            if gone:
+                writer.constant(b',"__gone":true')
+        if reselected:
+            writer.constant(b',"__reselected":[' + b",".join(reselected) + b"]")
+        return writer.put(125)
+
     def transaction_block(self, lsn: cython.ulonglong) -> cython.int:
         """Which event of its transaction, and of its table in it, this is; up to `op`."""
         assert self.order is not None
@@ -312,7 +351,8 @@ class RowEncoder(RowWriter):
         writer.reset()
         writer.constant(self.opening)
         self.row(src, self.width, old_kind == KEY_TUPLE)
-        writer.constant(b',"after":null')
+        if not self.flat:
+            writer.constant(b',"after":null')
         self.tail(lsn, ordinal, DELETED, None, None, False)
         return writer.take()
 
@@ -320,12 +360,19 @@ class RowEncoder(RowWriter):
         """Append a delete and its tombstone."""
         size: cython.Py_ssize_t = self.emit(out, key, value, headers)
         if self.tombstones:
+            if self.form is not None and self.keyed:
+                key = self.form.key(key)
             out.append((self.topic, key if self.keyed else None, None, PARTITION_BY_KEY, self.timestamp, headers))
             size += len(key)
         return size
 
     def emit(self, out: list[Record], key: bytes, value: bytes, headers: Headers | None) -> cython.Py_ssize_t:
         """Append one record, its key empty where the table has none."""
+        if self.form is not None:
+            self.failing = -1  # the columns are all written
+            if self.keyed:
+                key = self.form.key(key)
+            value = self.form.value(value)
         out.append((self.topic, key if self.keyed else None, value, PARTITION_BY_KEY, self.timestamp, headers))
         return len(key) + len(value)
 

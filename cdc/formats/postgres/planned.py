@@ -117,4 +117,5 @@ class TablePlan:
             tuple(described[label] for label in dict.fromkeys(column.label for column in self.columns)),
             tuple(self.columns[place].label for place in self.key_places),
             position,
+            format=self.style.format,
         )

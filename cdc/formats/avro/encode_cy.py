@@ -1,0 +1,415 @@
+"""An event's JSON → Avro's bytes, by a schema, read once from left to right. Compiled where it can be; pure.
+
+It takes exactly the JSON that the row encoders write: no spaces, the members in the schema's order, some of them
+left out. C types of attributes and arguments are in `encode_cy.pxd`.
+"""
+
+# mypy: ignore-errors
+# As in writer_cy: half of it is C in Python's clothes.
+
+import struct
+from array import array
+
+from cdc import cython
+
+if cython.compiled:
+    import cython  # type: ignore[no-redef]  # only the compiler needs to see this
+    from cython.cimports.libc.string import memcmp
+else:
+    from cdc.formats.postgres.writer_cy import Writer
+
+RECORD = cython.declare(cython.int, 0)
+STRING = cython.declare(cython.int, 1)
+INTEGER = cython.declare(cython.int, 2)
+FLOAT = cython.declare(cython.int, 3)
+DOUBLE = cython.declare(cython.int, 4)
+BOOLEAN = cython.declare(cython.int, 5)
+BYTES = cython.declare(cython.int, 6)
+ARRAY = cython.declare(cython.int, 7)
+MAP = cython.declare(cython.int, 8)
+ENTRY = cython.declare(cython.int, 9)
+"""A record of two fields whose JSON is an array: of a map whose keys are no strings."""
+
+NUMBER = cython.declare(cython.int, 19)
+"""Digits of a whole number, at most."""
+
+FLOATS = struct.Struct("<f")
+DOUBLES = struct.Struct("<d")
+
+OTHER = "not of its Avro schema"
+
+
+class AvroEncoder:
+    """Encodes documents of one schema. Not for two threads at once.
+
+    Args:
+        prefix: what each encoded document begins with.
+        nodes: the schema's, root first: (kind, null, first, count, name, missing): kind as above; null 0 for a type
+            that is not nullable, 1 where null is the union's first branch, 2 where its second; the place of the
+            first of `count` fields, or of the items; the member's name and colon as JSON writes them; what stands for a
+            member that is left out.
+    """
+
+    def __init__(self, prefix: bytes, nodes: list[tuple[int, int, int, int, bytes, bytes]]) -> None:
+        self.prefix = prefix
+        self.writer = Writer()
+        self.scratch = Writer()
+        self.kinds = array("i", [node[0] for node in nodes])
+        self.nulls = array("i", [node[1] for node in nodes])
+        self.first = array("i", [node[2] for node in nodes])
+        self.counts = array("i", [node[3] for node in nodes])
+        self.names = [node[4] for node in nodes]
+        self.missing = [node[5] for node in nodes]
+
+    def encode(self, document: bytes) -> bytes:
+        """A JSON document, encoded.
+
+        Raises:
+            ValueError: it is not of the schema; says no value.
+        """
+        self.src = document
+        self.at = 0
+        self.end = len(document)
+        self.field = 0
+        self.writer.reset()
+        self.writer.constant(self.prefix)
+        try:
+            self.node(0)
+            if self.at != self.end:
+                raise ValueError(OTHER)
+        except ValueError:
+            raise ValueError(f"{OTHER}, at or behind member {self.names[self.field].decode()[1:-2]}") from None
+        return self.writer.take()
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def node(self, node: cython.int) -> cython.int:
+        """One value."""
+        kind: cython.int = self.kinds[node]
+        null: cython.int = self.nulls[node]
+        if null != 0:
+            if self.at < self.end and self.src[self.at] == 110:
+                if not self.literal(b"null"):
+                    raise ValueError(OTHER)
+                return self.writer.put(0 if null == 1 else 2)
+            self.writer.put(2 if null == 1 else 0)
+        if kind == RECORD:
+            return self.record(node)
+        if kind == STRING:
+            return self.text()
+        if kind == INTEGER:
+            return self.integer()
+        if kind == BOOLEAN:
+            return self.boolean()
+        if kind == BYTES:
+            return self.base64()
+        if kind == ARRAY:
+            return self.array(node)
+        if kind == MAP:
+            return self.map(node)
+        if kind == ENTRY:
+            return self.entry(node)
+        return self.real(kind)
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def record(self, node: cython.int) -> cython.int:
+        place: cython.int = self.first[node]
+        stop: cython.int = place + self.counts[node]
+        names: list[bytes] = self.names
+        name: bytes = b""
+        comma: cython.int = 0
+        self.expect(123)
+        while place < stop:
+            name = names[place]
+            # The first member that is there has no comma before it.
+            if comma == 0 or (self.at < self.end and self.src[self.at] == 44):
+                self.at += comma
+                if self.literal(name):
+                    self.field = place
+                    self.node(place)
+                    comma = 1
+                    place += 1
+                    continue
+                self.at -= comma
+            self.writer.constant(self.missing[place])
+            place += 1
+        return self.expect(125)
+
+    def array(self, node: cython.int) -> cython.int:
+        items: cython.Py_ssize_t = self.items()
+        self.expect(91)
+        if items:
+            self.varint(items)
+            while items > 0:
+                self.node(self.first[node])
+                items -= 1
+                if items:
+                    self.expect(44)
+        self.expect(93)
+        return self.writer.put(0)
+
+    def map(self, node: cython.int) -> cython.int:
+        items: cython.Py_ssize_t = self.items()
+        self.expect(123)
+        if items:
+            self.varint(items)
+            while items > 0:
+                self.text()
+                self.expect(58)
+                self.node(self.first[node])
+                items -= 1
+                if items:
+                    self.expect(44)
+        self.expect(125)
+        return self.writer.put(0)
+
+    def entry(self, node: cython.int) -> cython.int:
+        self.expect(91)
+        self.node(self.first[node])
+        self.expect(44)
+        self.node(self.first[node] + 1)
+        return self.expect(93)
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def items(self) -> cython.Py_ssize_t:
+        """How many values the array or object here has; stays where it is."""
+        p: cython.p_uchar = self.src
+        i: cython.Py_ssize_t = self.at + 1
+        n: cython.Py_ssize_t = self.end
+        depth: cython.int = 1
+        commas: cython.Py_ssize_t = 0
+        c: cython.int = 0
+        if i < n and (p[i] == 93 or p[i] == 125):
+            return 0
+        while i < n and depth > 0:
+            c = p[i]
+            if c == 34:
+                i += 1
+                while i < n and p[i] != 34:
+                    i += 2 if p[i] == 92 else 1
+            elif c == 91 or c == 123:
+                depth += 1
+            elif c == 93 or c == 125:
+                depth -= 1
+            elif c == 44 and depth == 1:
+                commas += 1
+            i += 1
+        return commas + 1
+
+    def varint(self, value: cython.longlong) -> cython.int:
+        """A whole number, zigzag, seven bits at a time."""
+        rest: cython.ulonglong = 0
+        if value < 0:
+            rest = -(value + 1)
+            rest = rest * 2 + 1
+        else:
+            rest = value
+            rest = rest * 2
+        writer: Writer = self.writer
+        if cython.compiled:
+            if writer.size + 10 > writer.capacity:
+                writer.reserve(10)
+            out: cython.p_uchar = writer.out + writer.size
+            count: cython.int = 0
+            while rest > 127:
+                out[count] = cython.cast(cython.uchar, (rest & 127) | 128)
+                count += 1
+                rest = rest >> 7
+            out[count] = cython.cast(cython.uchar, rest)
+            writer.size += count + 1
+            return 0
+        while rest > 127:
+            writer.put((rest & 127) | 128)
+            rest = rest >> 7
+        return writer.put(rest)
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def integer(self) -> cython.int:
+        p: cython.p_uchar = self.src
+        at: cython.Py_ssize_t = self.at
+        end: cython.Py_ssize_t = self.end
+        value: cython.ulonglong = 0
+        negative: cython.bint = at < end and p[at] == 45
+        if negative:
+            at += 1
+        start: cython.Py_ssize_t = at
+        while at < end and 48 <= p[at] <= 57:
+            value = value * 10 + (p[at] - 48)
+            at += 1
+        if at == start or at - start > NUMBER:
+            raise ValueError(OTHER)
+        self.at = at
+        whole: cython.longlong = 0
+        if negative:
+            # The smallest has no positive counterpart.
+            whole = value - 1
+            return self.varint(-whole - 1)
+        whole = value
+        return self.varint(whole)
+
+    def real(self, kind: cython.int) -> cython.int:
+        start: cython.Py_ssize_t = self.at
+        c: cython.int = 0
+        while self.at < self.end:
+            c = self.src[self.at]
+            if c == 44 or c == 125 or c == 93:
+                break
+            self.at += 1
+        token: bytes = self.src[start : self.at]
+        number = float(token.strip(b'"'))
+        return self.writer.constant(FLOATS.pack(number) if kind == FLOAT else DOUBLES.pack(number))
+
+    def boolean(self) -> cython.int:
+        if self.literal(b"true"):
+            return self.writer.put(1)
+        if self.literal(b"false"):
+            return self.writer.put(0)
+        raise ValueError(OTHER)
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def text(self) -> cython.int:
+        """A JSON string as UTF-8 behind its length."""
+        self.expect(34)
+        p: cython.p_uchar = self.src
+        start: cython.Py_ssize_t = self.at
+        at: cython.Py_ssize_t = start
+        end: cython.Py_ssize_t = self.end
+        c: cython.int = 0
+        while at < end and p[at] != 34 and p[at] != 92:
+            at += 1
+        self.at = at
+        if at < end and p[at] == 34:
+            self.varint(at - start)
+            self.writer.raw(p, start, at)
+            self.at += 1
+            return 0
+        self.scratch.reset()
+        self.scratch.raw(self.src, start, self.at)
+        while self.at < self.end:
+            c = self.src[self.at]
+            if c == 34:
+                break
+            if c == 92:
+                self.escape()
+                continue
+            start = self.at
+            while self.at < self.end and self.src[self.at] != 34 and self.src[self.at] != 92:
+                self.at += 1
+            self.scratch.raw(self.src, start, self.at)
+        self.varint(self.scratch.size)
+        self.writer.raw(self.scratch.content(), 0, self.scratch.size)
+        return self.expect(34)
+
+    def escape(self) -> cython.int:
+        """One escape of JSON."""
+        if self.at + 1 >= self.end:
+            raise ValueError(OTHER)
+        c: cython.int = self.src[self.at + 1]
+        self.at += 2
+        if c == 34 or c == 47 or c == 92:
+            return self.scratch.put(c)
+        if c == 110:
+            return self.scratch.put(10)
+        if c == 116:
+            return self.scratch.put(9)
+        if c == 114:
+            return self.scratch.put(13)
+        if c == 98:
+            return self.scratch.put(8)
+        if c == 102:
+            return self.scratch.put(12)
+        if c != 117:
+            raise ValueError(OTHER)
+        code: cython.int = self.hex4()
+        if 0xD800 <= code <= 0xDBFF:
+            if not self.literal(b"\\u"):
+                raise ValueError(OTHER)
+            code = 0x10000 + ((code - 0xD800) << 10) + (self.hex4() - 0xDC00)
+        return self.character(code)
+
+    def hex4(self) -> cython.int:
+        if self.at + 4 > self.end:
+            raise ValueError(OTHER)
+        digits: bytes = self.src[self.at : self.at + 4]
+        self.at += 4
+        return int(digits, 16)
+
+    def character(self, code: cython.int) -> cython.int:
+        if code < 0x80:
+            return self.scratch.put(code)
+        if code < 0x800:
+            self.scratch.put(0xC0 | (code >> 6))
+        elif code < 0x10000:
+            self.scratch.put(0xE0 | (code >> 12))
+            self.scratch.put(0x80 | ((code >> 6) & 0x3F))
+        else:
+            self.scratch.put(0xF0 | (code >> 18))
+            self.scratch.put(0x80 | ((code >> 12) & 0x3F))
+            self.scratch.put(0x80 | ((code >> 6) & 0x3F))
+        return self.scratch.put(0x80 | (code & 0x3F))
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def base64(self) -> cython.int:
+        """A JSON string of base64 as the bytes it stands for, behind their number."""
+        self.expect(34)
+        start: cython.Py_ssize_t = self.at
+        stop: cython.Py_ssize_t = 0
+        bits: cython.uint = 0
+        have: cython.int = 0
+        while self.at < self.end and self.src[self.at] != 34:
+            self.at += 1
+        stop = self.at
+        while stop > start and self.src[stop - 1] == 61:
+            stop -= 1
+        self.varint((stop - start) * 3 // 4)
+        while start < stop:
+            bits = ((bits << 6) | sextet(self.src[start])) & 0xFFFFFF
+            start += 1
+            have += 6
+            if have >= 8:
+                have -= 8
+                self.writer.put((bits >> have) & 0xFF)
+        return self.expect(34)
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def literal(self, text: bytes) -> cython.bint:
+        """Pass over exactly this text, or stay."""
+        length: cython.Py_ssize_t = len(text)
+        if self.end - self.at < length:
+            return False
+        if cython.compiled:
+            if memcmp(self.src + self.at, cython.cast(cython.p_uchar, text), length) != 0:
+                return False
+        elif self.src[self.at : self.at + length] != text:
+            return False
+        self.at += length
+        return True
+
+    def expect(self, byte: cython.int) -> cython.int:
+        if self.at >= self.end or self.src[self.at] != byte:
+            raise ValueError(OTHER)
+        self.at += 1
+        return 0
+
+
+@cython.cfunc
+@cython.inline
+@cython.exceptval(-1)
+def sextet(c: cython.int) -> cython.int:
+    if 65 <= c <= 90:
+        return c - 65
+    if 97 <= c <= 122:
+        return c - 71
+    if 48 <= c <= 57:
+        return c + 4
+    if c == 43:
+        return 62
+    if c == 47:
+        return 63
+    raise ValueError("not base64")
