@@ -324,12 +324,12 @@ class PostgresWalSettings(ConnectorSettings):
             yield from self._transform_wrongs(settings, table, options)
             if options.unchanged == "mark" and not self.cdc_member:
                 yield Wrong(("tables", table, "unchanged"), *_MARKED_NOWHERE)
+            if options.format is not None:
+                yield from contract.wrongs_of(settings, options.format, ("tables", table, "format"))
         if self.unchanged == "mark" and not self.cdc_member:
             yield Wrong(("unchanged",), *_MARKED_NOWHERE)
         yield from self._snapshot_wrongs()
         yield from self._truncate_wrongs()
-            if options.format is not None:
-                yield from contract.wrongs_of(settings, options.format, ("tables", table, "format"))
         yield from contract.wrongs_of(settings, self.format, ("format",))
         for setting in ("propagate_source_type", "propagate_types"):
             for pattern in getattr(self, setting):
