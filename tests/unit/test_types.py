@@ -43,7 +43,14 @@ def numeric(precision: int, scale: int) -> int:
     return (precision << 16 | scale & 0x7FF) + 4
 
 
-def plan(of: Relation, *, decimal: Decimals = "string", key: tuple[str, ...] = (), **options: Any) -> TablePlan:
+def plan(
+    of: Relation,
+    *,
+    decimal: Decimals = "string",
+    handling: Handling | None = None,
+    key: tuple[str, ...] = (),
+    **options: Any,
+) -> TablePlan:
     return plan_table(
         of,
         OWN_TYPES,
@@ -51,7 +58,7 @@ def plan(of: Relation, *, decimal: Decimals = "string", key: tuple[str, ...] = (
         key_columns=key,
         topic="shop.public.t",
         source=SourceInfo("shop", "warehouse", "0"),
-        handling=Handling(decimal),
+        handling=handling or Handling(decimal),
         mask_key=b"key",
     )
 
@@ -120,6 +127,7 @@ VALUES = [
     ("interval", -1, "178000000 years", 2**63 - 1),
     ("interval", -1, "-178000000 years", -(2**63)),
     ("interval", -1, "-infinity", -(2**63)),
+    ("interval", -1, "-2562047788:00:54.775808", -(2**63)),
     ("uuid", -1, "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
     ("jsonb", -1, '{"a": [1, "x"]}', '{"a": [1, "x"]}'),
     ("inet", -1, "2001:4f8:3:ba::/64", "2001:4f8:3:ba::/64"),
@@ -359,3 +367,13 @@ def test_a_key_is_free_where_old_rows_are_whole_or_never_come() -> None:
             column("id", "int4", key=identity == "f"), column("n", "int4", key=identity == "f"), identity=identity
         )
         assert plan(of, key=("n",)).key == ("n",)
+
+
+def test_money_has_as_many_digits_as_are_asked_for() -> None:
+    encoder = RowEncoder(plan(relation(column("v", "money")), handling=Handling(money_fraction_digits=40)))
+    assert encoder.copy_row(b"$92,233,720,368,547,758.07\n")[1] == b'{"v":"92233720368547758.07%b"}' % (b"0" * 38)
+
+
+def test_the_interval_that_has_no_positive_is_written() -> None:
+    encoder = RowEncoder(plan(relation(column("v", "interval")), handling=Handling(interval="string")))
+    assert encoder.copy_row(b"-2562047788:00:54.775808\n")[1] == b'{"v":"P0Y0M0DT-2562047788H0M-54.775808S"}'

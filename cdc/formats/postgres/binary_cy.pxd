@@ -3,7 +3,7 @@
 from cdc.formats.postgres.writer_cy cimport Writer
 
 cdef extern from "Python.h":
-    double PyOS_string_to_double(const char* text, char** end, object overflow) except? -1.0
+    double PyOS_string_to_double(const char* text, char** end, void* overflow) except? -1.0
 
 cdef class BinaryWriter(Writer):
     cdef int binary(self, int how, unsigned char* src, Py_ssize_t start, Py_ssize_t end) except -1

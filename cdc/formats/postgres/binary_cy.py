@@ -157,7 +157,7 @@ class BinaryWriter(Writer):
         memcpy(self.out + self.size, src + start, end - start)
         self.out[self.size + end - start] = 0
         value: cython.double = PyOS_string_to_double(  # noqa: F821
-            cython.cast(cython.p_char, self.out + self.size), cython.NULL, None
+            cython.cast(cython.p_char, self.out + self.size), cython.NULL, cython.NULL
         )
         bits: cython.ulonglong = 0
         memcpy(cython.address(bits), cython.address(value), 8)
@@ -176,7 +176,7 @@ class BinaryWriter(Writer):
         self.reserve(1)
         self.out[self.size] = 0
         read: cython.double = PyOS_string_to_double(  # noqa: F821
-            cython.cast(cython.p_char, self.out), cython.NULL, None
+            cython.cast(cython.p_char, self.out), cython.NULL, cython.NULL
         )
         if size == 4:
             read = cython.cast(cython.float, read)

@@ -14,6 +14,8 @@ else:
 PATTERN = cython.declare(cython.p_uchar, b"-00-00 00:00:00")
 """What follows the year; 0 stands for any digit."""
 
+MOST_MICROS = cython.declare(cython.longlong, 9223372036854775807)
+
 QUIRK = cython.declare(cython.int, 16)
 IN_ARRAY = cython.declare(cython.int, 32)
 AS_STREAMED = cython.declare(cython.int, 1)
@@ -199,6 +201,8 @@ class IsoWriter(TemporalWriter):
         self.put(77)
         self.number(self.days)
         self.constant(b"DT")
+        if self.micros < -MOST_MICROS:  # one more below zero, of which an int64 has no positive
+            return self.constant(b'-2562047788H0M-54.775808S"')
         negative: cython.bint = self.micros < 0
         micros: cython.longlong = -self.micros if negative else self.micros
         self.signed(negative, micros // 3_600_000_000)

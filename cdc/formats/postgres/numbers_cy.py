@@ -5,7 +5,7 @@ Floats are spelled as Java's `Double.toString` does, for JsonConverter writes th
 `numbers_cy.pxd`.
 """
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 
 from cdc import cython
 from cdc.formats.postgres.java import digits_of_float
@@ -337,7 +337,9 @@ class NumberWriter(BinaryWriter):
 
 
 def _rounded(plain: bytes, digits: cython.int) -> bytes:
-    return str(Decimal(plain.decode()).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)).encode()
+    exact = Context(prec=len(plain) + digits + 1)
+    unit = Decimal((0, (1,), -int(digits)))
+    return f"{Decimal(plain.decode()).quantize(unit, ROUND_HALF_UP, exact):f}".encode()
 
 
 def _large_integer(digits: bytes, negative: bool) -> bytes:

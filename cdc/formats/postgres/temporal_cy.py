@@ -19,6 +19,9 @@ MONTH_US = cython.declare(cython.longlong, 2_629_800_000_000)
 """30.4375 days, a month's average length: Debezium's measure for intervals."""
 
 INT64_MAX = cython.declare(cython.longlong, 9223372036854775807)
+LAST_SECOND = cython.declare(cython.longlong, 9223372036854)
+LAST_FRACTION = cython.declare(cython.longlong, 775807)
+FAR_MICROS = cython.declare(cython.longlong, 1 << 61)
 LAST_DAY = cython.declare(cython.longlong, 106_751_991)
 """The last day, counted from 1970, whose first µs an int64 can hold."""
 
@@ -193,7 +196,8 @@ class TemporalWriter(NumberWriter):
             return self.constant(_rounded_interval(self.years * 12 + self.months, self.days, self.micros))
         months: cython.longlong = self.years * 12 + self.months
         # A million years stay far from overflow; what is beyond is added up in Python's integers.
-        if abs(months) > 1_000_000 or abs(self.days) > 30_000_000 or abs(self.micros) > 1 << 61:
+        far: cython.bint = self.micros > FAR_MICROS or self.micros < -FAR_MICROS
+        if far or abs(months) > 1_000_000 or abs(self.days) > 30_000_000:
             return self.constant(_large_interval(months, self.days, self.micros))
         return self.number(months * MONTH_US + self.days * DAY_US + self.micros)
 
@@ -213,8 +217,7 @@ class TemporalWriter(NumberWriter):
                 minutes: cython.longlong = self.digits(2, 2)
                 self.skip(58)
                 seconds: cython.longlong = self.digits(2, 2)
-                value = ((value * 60 + minutes) * 60 + seconds) * 1_000_000 + self.fraction()
-                self.micros = -value if negative else value
+                self.micros = _clock((value * 60 + minutes) * 60 + seconds, self.fraction(), negative)
             else:
                 self.skip(32)
                 unit: cython.int = self.src[self.at] if self.at < self.end else 0
@@ -232,6 +235,13 @@ class TemporalWriter(NumberWriter):
             if self.at < self.end:
                 self.skip(32)
         return 0
+
+
+def _clock(seconds: cython.longlong, fraction: cython.longlong, negative: cython.bint) -> cython.longlong:
+    """An interval's µs; the server has no more of them than an int64 holds, and the last one below zero."""
+    if seconds > LAST_SECOND or (seconds == LAST_SECOND and fraction > LAST_FRACTION + negative):
+        raise ValueError(MALFORMED)
+    return -seconds * 1_000_000 - fraction if negative else seconds * 1_000_000 + fraction
 
 
 def _wrapped(days: cython.longlong, clock: cython.longlong) -> cython.longlong:
