@@ -24,7 +24,7 @@ class DeadLetterTopic:
     """The topic of one bridge; made with the first record that is put. For one thread."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self.name = names.dead_letters_topic(settings.name)
         self._producer: Producer | None = None
         self._consumer: Consumer | None = None
@@ -111,11 +111,11 @@ class DeadLetterTopic:
 
     def _producing(self) -> Producer:
         if self._producer is None:
-            own = topics.own_topics(self._settings)[self.name]
-            topics.ensure(AdminClient(kafka_config(self._settings.kafka)), {self.name: own})
+            own = topics.own_topics(self.settings)[self.name]
+            topics.ensure(AdminClient(kafka_config(self.settings.kafka)), {self.name: own})
             self._producer = Producer(
                 kafka_config(
-                    self._settings.kafka,
+                    self.settings.kafka,
                     **{
                         "acks": "all",
                         "enable.idempotence": True,
@@ -132,9 +132,9 @@ class DeadLetterTopic:
         if self._consumer is None:
             self._consumer = Consumer(
                 kafka_config(
-                    self._settings.kafka,
+                    self.settings.kafka,
                     **{
-                        "group.id": f"{self._settings.name}.cdc.dead-letters",  # required; never joined
+                        "group.id": f"{self.settings.name}.cdc.dead-letters",  # required; never joined
                         "enable.auto.commit": False,
                         "auto.offset.reset": "earliest",
                         "enable.partition.eof": True,

@@ -23,6 +23,9 @@ from cdc.config import load
 from cdc.dead_letter_topic import DeadLetterTopic
 from cdc.dead_letters import Letter, LetterId, Mark, Marked, folded, mark_headers, read
 from cdc.errors import CdcError, ConfigError, Problem
+from cdc.formats.contract import Reader, all_readers
+from cdc.formats.documents import event_of, key_of, value_of
+from cdc.formats.payload import payload_of
 from cdc.settings import Settings
 from cdc.sink import Event
 
@@ -82,7 +85,7 @@ def show(id: One, config: Config = None, sink: Sink = None, values: Values = Fal
     with closing(DeadLetterTopic(load(config))) as topic:
         (chosen,) = _chosen(_open(topic), [id], sink)
         record = next(iter(topic.read(chosen.letter.offset, chosen.letter.offset + 1)), None)
-    document = {**_document(chosen), **(_event(record, values) if record else {})}
+    document = {**_document(chosen), **(_event(record, values, all_readers(topic.settings)) if record else {})}
     if as_json:
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
         return
@@ -141,6 +144,7 @@ def _open(topic: DeadLetterTopic) -> dict[_Known, Open]:
     """Everything that is open, in the order in which it was put aside."""
     letters: dict[_Known, Letter] = {}
     keys: dict[_Known, tuple[str, ...]] = {}
+    readers = all_readers(topic.settings)
     for record in topic.read(0, topic.end()):
         found = read(record)
         if found is None:
@@ -153,7 +157,7 @@ def _open(topic: DeadLetterTopic) -> dict[_Known, Open]:
             continue
         letters[name] = letter
         if isinstance(found, Letter):
-            keys[name] = tuple(_names(record.key))
+            keys[name] = tuple(_names(record.key, readers))
     return {name: Open(letter, keys[name]) for name, letter in letters.items()}
 
 
@@ -266,9 +270,9 @@ def _document(found: Open) -> dict[str, Any]:
     }
 
 
-def _event(record: Event, values: bool) -> dict[str, Any]:
+def _event(record: Event, values: bool, readers: Sequence[Reader]) -> dict[str, Any]:
     """The event itself: what it is and which columns it has; their values only if asked for."""
-    document = _decoded(record.value)
+    document = event_of(value_of(record.value, readers), readers)
     change = document if isinstance(document, dict) else {}
     written = datetime.fromtimestamp(record.timestamp / 1000, UTC).isoformat(timespec="milliseconds")
     columns = [list(change[part]) for part in ("after", "before") if isinstance(change.get(part), dict)]
@@ -278,19 +282,10 @@ def _event(record: Event, values: bool) -> dict[str, Any]:
         "columns": columns[0] if columns else [],
         "bytes": len(record.value or b""),
     }
-    return {**told, "key_values": _decoded(record.key), "value": document} if values else told
+    return {**told, "key_values": key_of(record.key, readers), "value": document} if values else told
 
 
-def _names(key: bytes | None) -> Iterator[str]:
-    document = _decoded(key)
+def _names(key: bytes | None, readers: Sequence[Reader]) -> Iterator[str]:
+    document = payload_of(key_of(key, readers))
     if isinstance(document, dict):
         yield from document
-
-
-def _decoded(data: bytes | None) -> Any:
-    if data is None:
-        return None
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return data.decode(errors="replace")

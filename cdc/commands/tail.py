@@ -6,7 +6,7 @@ The only command that shows row values: that is what it is for.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -21,6 +21,7 @@ from cdc.commands.options import Config, Json
 from cdc.config import load
 from cdc.errors import BrokerUnavailable, PublishError
 from cdc.formats.contract import Reader, all_readers
+from cdc.formats.documents import event_of, key_of, value_of
 from cdc.formats.payload import payload_of
 from cdc.kafka import kafka_config
 from cdc.settings import Settings
@@ -82,7 +83,7 @@ def line(shown: Shown, readers: Sequence[Reader] = ()) -> str:
     Args:
         readers: of formats whose values are JSON, but not Debezium's.
     """
-    operation, what = _what(_event(payload_of(shown.value), readers))
+    operation, what = _what(event_of(shown.value, readers))
     when = datetime.fromtimestamp(shown.timestamp / 1000).astimezone().strftime("%H:%M:%S.%f")[:-3]
     parts = (
         typer.style(when, dim=True),
@@ -109,24 +110,6 @@ def _what(value: Any) -> tuple[str, str]:
     if operation == "delete" or not isinstance(after, dict):
         return operation, ""
     return operation, " ".join(f"{name}={_plain(column)}" for name, column in after.items())
-
-
-def _event(value: Any, readers: Sequence[Reader]) -> Any:
-    """Debezium's event, where another format's value stands for one."""
-    if not isinstance(value, dict) or "op" in value:
-        return value
-    found = _first(orjson.dumps(value), [reader.value for reader in readers])
-    return value if found is None else orjson.loads(found)
-
-
-def _first(data: bytes, attempts: Sequence[Callable[[bytes], bytes]]) -> bytes | None:
-    """What the first that can read it makes of a key or a value."""
-    for read in attempts:
-        try:
-            return read(data)
-        except ValueError:
-            continue
-    return None
 
 
 def _columns(changed: Mapping[str, tuple[Any, Any]]) -> str:
@@ -208,19 +191,11 @@ def _shown(message: Message, readers: Sequence[Reader]) -> Shown:
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
-        _decoded(message.key(), [reader.key for reader in readers]),
-        _decoded(message.value(), [reader.value for reader in readers]),
-        {name: str(_decoded(value, ())) for name, value in dict(message.headers() or ()).items()},
+        key_of(_bytes(message.key()), readers),
+        value_of(_bytes(message.value()), readers),
+        {name: str(value_of(_bytes(value), ())) for name, value in dict(message.headers() or ()).items()},
     )
 
 
-def _decoded(data: str | bytes | None, attempts: Sequence[Callable[[bytes], bytes]]) -> Any:
-    if data is None:
-        return None
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        if isinstance(data, str):
-            return data
-        found = _first(data, attempts)
-        return data.decode(errors="replace") if found is None else orjson.loads(found)
+def _bytes(data: str | bytes | None) -> bytes | None:
+    return data.encode() if isinstance(data, str) else data

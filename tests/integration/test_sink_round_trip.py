@@ -121,7 +121,10 @@ def test_every_value_comes_out_as_it_went_in(database: Database, mode: dict[str,
 def test_every_value_comes_out_of_every_format(database: Database, written: str, mode: dict[str, Any]) -> None:
     samples = _samples(mode)
     if written == "avro":
-        samples["integer[]"] = ["{}", "{1,NULL,-3}"]  # its schema has one dimension
+        # Its schemas have one dimension.
+        samples = {type_: [text for text in texts if not text.startswith("{{")] for type_, texts in samples.items()}
+        if mode.get("unknown_types") == "bytes":
+            del samples["box[]"]  # its elements are never null, by Debezium's schema
     with running() as registry:
         assert _differences(database, samples, {**mode, "format": written}, registry.url) == {}
 

@@ -10,6 +10,7 @@ import pytest
 from cdc.config import parse
 from cdc.errors import ConfigError
 from cdc.formats.contract import Format, all_readers, formats, reader_of
+from cdc.formats.documents import event_of, value_of
 from cdc.formats.flat import FlatReader
 from cdc.settings import Settings
 
@@ -142,3 +143,11 @@ def test_a_topic_in_avro_is_not_read_without_a_registry() -> None:
     assert not any("Avro" in type(reader).__name__ for reader in all_readers(settings()))
     with pytest.raises(ValueError, match="schema_registry"):
         reader_of(settings(), ["avro"])
+
+
+def test_a_dead_letter_of_any_format_is_shown_as_an_event() -> None:
+    readers = all_readers(settings())
+    value = flat(id=1, note="x", __deleted="false", __op="u", __pos=POSITION)
+    assert event_of(value_of(value, readers), readers)["after"] == {"id": 1, "note": "x"}
+    assert event_of(value_of(b"\0\xff", readers), readers) == "\0\ufffd"
+    assert event_of({"schema": {"type": "struct"}, "payload": {"op": "c"}}, readers) == {"op": "c"}
