@@ -1,6 +1,6 @@
 """Streaming and snapshot rate, CPU and memory beside `pg_recvlogical` and COPY, same data, same run.
 
-    python -m benchmarks.connector [--rows 500000] [--rounds 3] [--broker kafka|embedded]
+    python -m benchmarks.connector [--rows 500000] [--rounds 3] [--broker kafka|embedded] [--format NAME]
 
 Each round runs, in turn: pg_recvlogical to /dev/null; the connector to nowhere; the connector
 to the broker, exactly once; COPY to /dev/null; the snapshot to nowhere and to the broker.
@@ -25,6 +25,7 @@ import psycopg
 
 from cdc import compiled
 from cdc.testing.servers import EmbeddedBroker, KafkaServer, PostgresServer
+from tests.schema_registry import running
 
 TABLE = """
 CREATE TABLE orders (id bigint PRIMARY KEY, customer_id bigint NOT NULL, status int NOT NULL, amount numeric(12,2),
@@ -42,12 +43,15 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--broker", choices=("kafka", "embedded"), default="kafka")
+    parser.add_argument("--format", default="debezium-json", help="of events; avro with the tests' schema registry")
     arguments = parser.parse_args()
     broker = KafkaServer() if arguments.broker == "kafka" else EmbeddedBroker()
     figures: dict[str, list[dict[str, Any]]] = {}
-    with PostgresServer() as postgres, broker, tempfile.TemporaryDirectory() as folder:
+    with PostgresServer() as postgres, broker, running() as registry, tempfile.TemporaryDirectory() as folder:
+        written = f"format: {arguments.format}"
+        more = f"schema_registry: {{url: '{registry.url}'}}\n"
         for number in range(arguments.rounds):
-            bench = Round(postgres, broker.bootstrap_servers, Path(folder), number, arguments.rows)
+            bench = Round(postgres, broker.bootstrap_servers, Path(folder), number, arguments.rows, written, more)
             for name, result in bench.run():
                 figures.setdefault(name, []).append(result)
                 print(f"round {number + 1}: {name}: {orjson.dumps(result).decode()}", flush=True)
@@ -57,8 +61,18 @@ def main() -> None:
 class Round:
     """One database, one bridge name, all measurements once."""
 
-    def __init__(self, postgres: PostgresServer, bootstrap: str, folder: Path, number: int, rows: int) -> None:
+    def __init__(
+        self,
+        postgres: PostgresServer,
+        bootstrap: str,
+        folder: Path,
+        number: int,
+        rows: int,
+        written: str,
+        more: str,
+    ) -> None:
         self.postgres, self.rows = postgres, rows
+        self.written, self.more = written, more
         self.database = f"bench{number}"
         with psycopg.connect(postgres.url(), autocommit=True) as admin:
             admin.execute(f"CREATE DATABASE {self.database}")
@@ -96,7 +110,7 @@ class Round:
             f"databases: {{warehouse: {{url: '{self.url}'}}}}\n"
             "topics: {defaults: {partitions: 6, replication_factor: 1}}\n"
             f"connectors: {{warehouse: {{type: postgres_wal, database: warehouse, tables: [public.orders], "
-            f"snapshot: {snapshot}}}}}\n"
+            f"snapshot: {snapshot}, {self.written}}}}}\n{self.more}"
         )
         return path
 
