@@ -17,7 +17,6 @@ from tests.conftest import NOT_TESTED
 SEED = 7
 
 
-@pytest.mark.xfail(reason="not all forms of values are Debezium's yet", strict=False)
 def test_random_tables_have_debezium_s_events(tmp_path: Path, record_property: Callable[[str, str], None]) -> None:
     try:
         maven_jars(POM, "debezium")

@@ -123,15 +123,15 @@ def test_events_are_published_once_though_most_of_a_batch_is_left_out(line: Line
     tables = [{"public.t": {"transforms": [{"filter": {"include": {"n": 1}}}]}}]
     with line.running(tables, batch={"rows": 7}):
         pass
-    database.execute("INSERT INTO t SELECT n, (n % 10 = 0)::int FROM generate_series(1, 1000) AS n")
+    database.execute("INSERT INTO t SELECT n, (n % 10 = 0)::int FROM generate_series(1, 5000) AS n")
     with line.running(tables, batch={"rows": 7}) as until:
         until(lambda: len(line.events("t")) >= 3)
-    assert len(line.events("t")) < 100, "it was stopped within the transaction"
+    assert len(line.events("t")) < 500, "it was stopped within the transaction"
     with line.running(tables, batch={"rows": 7}) as until:
-        until(lambda: len(line.events("t")) >= 100)
-        database.execute("INSERT INTO t VALUES (1001, 1)")
-        until(lambda: line.events("t")[-1]["after"]["id"] == 1001)  # type: ignore[index]
-    assert [event["after"]["id"] for event in line.events("t") if event] == [*range(10, 1001, 10), 1001]
+        until(lambda: len(line.events("t")) >= 500)
+        database.execute("INSERT INTO t VALUES (5001, 1)")
+        until(lambda: line.events("t")[-1]["after"]["id"] == 5001)  # type: ignore[index]
+    assert [event["after"]["id"] for event in line.events("t") if event] == [*range(10, 5001, 10), 5001]
 
 
 def test_a_heal_compares_what_the_transforms_make_and_deletes_what_is_gone(line: Line, database: Database) -> None:
