@@ -35,8 +35,8 @@ check: env  ## format, lint, strict types, unit tests, import rules: under a min
 test: env  ## everything: real Kafka, every PostgreSQL, compiled and interpreted
 	.venv/bin/pytest -n $(JOBS) --dist worksteal $(TESTS)
 
-conformance: env  ## the events of CASES beside Debezium's in GOLDEN, byte for byte; into OUT; ONLY=name,name
-	$(PY) -m tests.conformance $(CASES) $(OUT) --golden $(GOLDEN) $(if $(ONLY),--only $(ONLY))
+conformance: env  ## the events of CASES beside Debezium's in GOLDEN, byte for byte; into OUT; ONLY=name,name POSTGRES=16
+	$(PY) -m tests.conformance $(CASES) $(OUT) --golden $(GOLDEN) $(if $(ONLY),--only $(ONLY)) $(if $(POSTGRES),--postgres $(POSTGRES))
 
 defects: env  ## five deliberate defects, each of which the prover must find: ten minutes
 	.venv/bin/pytest -m defects tests/end_to_end/test_mutations.py

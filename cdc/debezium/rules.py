@@ -184,8 +184,11 @@ def _unknown_types(draft: Draft, value: str) -> None:
 
 
 def _placeholder(draft: Draft, value: str) -> None:
-    if value.lower().startswith("hex:"):
-        raise BadValue("a placeholder in hexadecimal has no counterpart here")
+    if value.startswith("hex:"):
+        try:
+            value = bytes.fromhex(value.removeprefix("hex:")).decode()
+        except ValueError:
+            raise BadValue("a placeholder in hexadecimal has to be text in UTF-8 here") from None
     draft.connector["unchanged_placeholder"] = value
 
 

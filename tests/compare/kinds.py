@@ -54,7 +54,7 @@ def random_kind(random: Random) -> Kind:
     """A type, an array now and then."""
     kind = random.choice(_KINDS)(random)
     if random.random() < 0.15 and not kind.sql.startswith(_NO_ARRAYS):
-        return Kind(f"{kind.sql}[]", _array(kind.value), required=False)
+        return Kind(f"{kind.sql}[]", _array(kind.value, ";" if kind.sql == "box" else ","), required=False)
     return kind
 
 
@@ -69,7 +69,7 @@ def random_key(random: Random) -> Kind:
 _NO_ARRAYS: Final = ("xml",)
 
 
-def _array(element: Value) -> Value:
+def _array(element: Value, delimiter: str) -> Value:
     """One dimension: for text with two Debezium gives a Java object's name."""
 
     def value(random: Random) -> str:
@@ -77,7 +77,7 @@ def _array(element: Value) -> Value:
             "NULL" if random.random() < 0.15 else '"' + element(random).replace("\\", "\\\\").replace('"', '\\"') + '"'
             for _ in range(random.choice((0, 1, 2, 3)))
         ]
-        return "{" + ",".join(items) + "}"
+        return "{" + delimiter.join(items) + "}"
 
     return value
 

@@ -1,10 +1,11 @@
 """Runs cases of conformance with Debezium through the bridge, and compares what it published with the golden files.
 
-    python -m tests.conformance CASES OUT [--golden GOLDEN] [--only NAME,NAME] [--jobs N]
+    python -m tests.conformance CASES OUT [--golden GOLDEN] [--only NAME,NAME] [--jobs N] [--postgres MAJOR]
 
 Each case runs on a PostgreSQL server that no other case uses meanwhile and on a broker of its own, with the settings
 that `cdc import-debezium` makes of its connector's. OUT/<case>.json and OUT/<case>.schemas.json get what is on the
-topics in the end. The comparer is the `compare.py` beside the golden files; its last line is the last one here.
+topics in the end. A case does not apply to an older server that refuses its SQL. The comparer is the `compare.py`
+beside the golden files; its last line is the last one here.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
 
+import psycopg
+
 from cdc import logs
-from cdc.testing.servers import PostgresServer
+from cdc.testing.servers import PostgresInstallation, PostgresServer, installed_postgres
 from tests.conformance.cases import Case, read_cases
 from tests.conformance.play import SERVER, play, write
 
@@ -33,26 +36,43 @@ def main() -> int:
     parser.add_argument("--golden", type=Path, help="folder of the golden files")
     parser.add_argument("--only", default="", help="names of cases, separated by commas")
     parser.add_argument("--jobs", type=int, default=4, help="cases that run beside each other")
+    parser.add_argument("--postgres", type=int, help="major version of the server; the newest installed if not given")
     chosen = parser.parse_args()
+    installation = next((one for one in installed_postgres() if chosen.postgres in (None, one.version[0])), None)
+    if installation is None:
+        print(f"PostgreSQL {chosen.postgres} is not installed")
+        return 1
     cases = read_cases(chosen.cases, [name for name in chosen.only.split(",") if name])
     chosen.out.mkdir(parents=True, exist_ok=True)
     began = monotonic()
     with (chosen.out / "bridge.log").open("w") as log:
         logs.configure(stream=log)
-        failed = run_all(cases, chosen.out, chosen.jobs)
-    print(f"{len(cases)} cases in {monotonic() - began:.0f} s; {failed} runs failed; what was published: {chosen.out}")
+        failed, apply = run_all(cases, chosen.out, chosen.jobs, installation)
+    print(
+        f"PostgreSQL {'.'.join(map(str, installation.version))}: {len(apply)} cases in {monotonic() - began:.0f} s; "
+        f"{len(cases) - len(apply)} do not apply; {failed} runs failed; what was published: {chosen.out}"
+    )
     if chosen.golden is None:
         print("nothing was compared: give the folder of golden files")
         return 1
-    return compare(cases, chosen.golden, chosen.cases, chosen.out, some=bool(chosen.only))
+    some = bool(chosen.only) or len(apply) < len(cases)
+    return compare(apply, chosen.golden, chosen.cases, chosen.out, some=some) or min(failed, 1)
 
 
-def run_all(cases: list[Case], out: Path, jobs: int) -> int:
-    """Play all cases; tell each that failed, and go on. Returns how many runs failed."""
+_NOT_KNOWN = ("0A", "42", "58")
+"""Classes of SQLSTATE: not supported, an error of syntax or a name that is not there, an extension's file."""
+
+
+def run_all(cases: list[Case], out: Path, jobs: int, installation: PostgresInstallation) -> tuple[int, list[Case]]:
+    """Play all cases; tell each that failed or does not apply, and go on.
+
+    Returns: how many runs failed, and the cases that apply.
+    """
+    older = installation != installed_postgres()[0]
     runs = [(case, schemas) for case in cases for schemas in ([False, True] if case.schemas else [False])]
-    with servers(min(jobs, len(runs))) as free, ThreadPoolExecutor(jobs) as threads:
+    with servers(min(jobs, len(runs)), installation) as free, ThreadPoolExecutor(jobs) as threads:
 
-        def run(case: Case, schemas: bool) -> bool:
+        def run(case: Case, schemas: bool) -> bool | None:
             file = out / f"{case.name}{'.schemas' if schemas else ''}.json"
             file.unlink(missing_ok=True)
             server = free.get()
@@ -60,12 +80,17 @@ def run_all(cases: list[Case], out: Path, jobs: int) -> int:
                 write(play(case, server, schemas=schemas), file)
                 return True
             except Exception as error:
+                if older and isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in _NOT_KNOWN:
+                    print(f"does not apply: {file.stem}: {_words(error)}", flush=True)
+                    return None
                 print(f"FAILED {file.stem}: {_words(error)}", flush=True)
                 return False
             finally:
                 free.put(server)
 
-        return sum(not well for well in threads.map(lambda one: run(*one), runs))
+        went = list(threads.map(lambda one: run(*one), runs))
+    left_out = {case.name for (case, _), well in zip(runs, went, strict=True) if well is None}
+    return went.count(False), [case for case in cases if case.name not in left_out]
 
 
 def _words(error: BaseException) -> str:
@@ -77,10 +102,10 @@ def _words(error: BaseException) -> str:
 
 
 @contextmanager
-def servers(count: int) -> Iterator[SimpleQueue[PostgresServer]]:
+def servers(count: int, installation: PostgresInstallation) -> Iterator[SimpleQueue[PostgresServer]]:
     """Running PostgreSQL servers to take from and give back."""
     free: SimpleQueue[PostgresServer] = SimpleQueue()
-    running = [PostgresServer(settings=SERVER) for _ in range(count)]
+    running = [PostgresServer(installation, settings=SERVER) for _ in range(count)]
     try:
         for server in running:
             server.start()

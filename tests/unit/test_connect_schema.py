@@ -32,7 +32,7 @@ TYPES[200] = TypeInfo(200, "_int4", "pg_catalog", "b", element_oid=OIDS["int4"])
 TYPES[201] = TypeInfo(201, "mood", "public", "e", labels=("sad", "happy"))
 TYPES[202] = TypeInfo(202, "_text", "pg_catalog", "b", element_oid=OIDS["text"])
 OIDS |= {"_int4": 200, "mood": 201, "_text": 202}
-for oid, name in enumerate(("date", "uuid", "bytea", "bool"), start=203):
+for oid, name in enumerate(("date", "uuid", "bytea", "bool", "timestamp", "timestamptz"), start=203):
     TYPES[oid] = TypeInfo(oid, f"_{name}", "pg_catalog", "b", element_oid=OIDS[name])
     OIDS[f"_{name}"] = oid
 
@@ -360,6 +360,32 @@ def test_whatever_is_a_string_or_bytes_in_java_is_cut(
     how = Handling(quirks=True, **handling)
     plan = planned({"v": kind}, options=TableOptions(truncate={"v": limit}), handling=how)
     assert RowEncoder(plan).copy_row(b"1\t" + given.encode() + b"\n")[1] == b'{"id":1,"v":%b}' % expected.encode()
+
+
+NEGATIVE_SCALE = ("numeric", (1 << 16) + 2046 + 4)
+
+ACCIDENTS = [
+    # What Debezium 3.6.3 has by accident: kind, handling, value, its JSON under quirks and without.
+    (NEGATIVE_SCALE, {"decimal": "string"}, "-300", f'"-300.{"0" * 2046}"', '"-300"'),
+    (NEGATIVE_SCALE, {"decimal": "string"}, "NaN", '"NAN"', '"NaN"'),
+    ("_timestamp", {}, '{"0423-06-27 00:00:00.195",NULL}', "[-48803212799805000,null]", "[-48803299199805000,null]"),
+    ("_timestamp", {}, '{"0044-03-15 12:00:00 BC"}', "[-63517953600000000]", "[-63517780800000000]"),
+    ("_timestamp", {"time_precision": "isostring"}, '{"1582-10-05 01:00:00"}', '["1582-10-15T01:00:00Z"]',
+     '["1582-10-05T01:00:00Z"]'),
+    ("_timestamptz", {}, '{"0044-03-15 12:00:00+00 BC",infinity}', '["0044-03-15T12:00:00.000000Z","infinity"]',
+     '["-0043-03-15T12:00:00.000000Z","infinity"]'),
+    ("_timestamptz", {}, "{-infinity}", '["+292269055-12-02T23:00:00.000000Z"]', '["-infinity"]'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "handling", "given", "debezium", "plain"), ACCIDENTS)
+def test_accidents_are_imitated_under_quirks_alone(
+    kind: str | tuple[str, int], handling: dict[str, Any], given: str, debezium: str, plain: str
+) -> None:
+    for quirks, expected in ((True, debezium), (False, plain)):
+        encoder = RowEncoder(planned({"v": kind}, handling=Handling(quirks=quirks, **handling)))
+        value = encoder.copy_row(b"1\t" + given.encode() + b"\n")[1]
+        assert value == b'{"id":1,"v":%b}' % expected.encode()
 
 
 def test_a_numeric_without_limit_has_no_length_in_a_snapshot() -> None:

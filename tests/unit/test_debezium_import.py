@@ -80,7 +80,10 @@ FORMS: dict[str, dict[str, tuple[str, Any]]] = {
     "hstore.handling.mode": {"map": ("hstore", "map")},
     "money.fraction.digits": {"1": ("money_fraction_digits", 1)},
     "include.unknown.datatypes": {"true": ("unknown_types", "bytes"), "false": ("unknown_types", "skip")},
-    "unavailable.value.placeholder": {"(gone)": ("unchanged_placeholder", "(gone)")},
+    "unavailable.value.placeholder": {
+        "(gone)": ("unchanged_placeholder", "(gone)"),
+        "hex:6e6f6e65": ("unchanged_placeholder", "none"),
+    },
     "schema.name.adjustment.mode": {"avro": ("schema_names", "avro")},
     "field.name.adjustment.mode": {"avro_unicode": ("field_names", "avro_unicode")},
     "tombstones.on.delete": {"false": ("tombstones", False)},

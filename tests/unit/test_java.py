@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from cdc.formats.postgres.java import digits_of_float, order_of_numbers, order_of_texts
+from cdc.formats.postgres.java import (
+    digits_of_float,
+    order_of_numbers,
+    order_of_texts,
+    sql_timestamp,
+    sql_timestamp_fields,
+)
 
 FLOATS = [
     # From `System.out.println` of Java 17: value, size, digits and scale.
@@ -47,3 +53,36 @@ def test_keys_of_one_hash_stay_as_they_came() -> None:
 def test_numbers_come_by_the_size_of_the_map_that_they_were_counted_for() -> None:
     assert order_of_numbers([1, 3]) == [0, 1]
     assert order_of_numbers([3, 4]) == [1, 0]
+
+
+OLD = [
+    # What Debezium 3.6.3 makes of elements of timestamp[].
+    (b"0044-03-15 12:00:00 BC", b"0044-03-13 12:00:00 BC"),
+    (b"0001-12-31 23:59:59 BC", b"0001-12-29 23:59:59 BC"),
+    (b"4713-11-25 00:00:00 BC", b"4713-10-18 00:00:00 BC"),
+    (b"0001-01-01 00:00:00", b"0001-12-30 00:00:00 BC"),
+    (b"0004-03-01 00:00:00", b"0004-02-28 00:00:00"),
+    (b"0100-03-01 10:00:00", b"0100-02-28 10:00:00"),
+    (b"0423-06-27 00:00:00.195319", b"0423-06-28 00:00:00.195319"),
+    (b"1500-03-01 00:00:00.5", b"1500-03-11 00:00:00.5"),
+    (b"1582-10-04 23:00:00", b"1582-10-14 23:00:00"),
+    (b"1582-10-14 23:59:59", b"1582-10-24 23:59:59"),
+    (b"1582-10-15 00:00:00", b"1582-10-15 00:00:00"),
+]
+
+
+@pytest.mark.parametrize(("text", "instant"), OLD)
+def test_old_dates_are_julian_ones_in_java(text: bytes, instant: bytes) -> None:
+    assert sql_timestamp(text) == instant
+
+
+def test_the_fields_of_an_old_date_have_no_era_and_no_ten_days() -> None:
+    assert sql_timestamp_fields(b"0044-03-15 12:00:00+00 BC") == b"0044-03-15 12:00:00+00"
+    assert sql_timestamp_fields(b"1582-10-05 01:00:00+00") == b"1582-10-15 01:00:00+00"
+    assert sql_timestamp_fields(b"1582-10-04 01:00:00+00") == b"1582-10-04 01:00:00+00"
+
+
+def test_no_day_is_no_date() -> None:
+    for text in (b"1500-13-01 00:00:00", b"1500-00-01 00:00:00", b"1500-01-32 00:00:00", b"150x-01-01 00:00:00"):
+        with pytest.raises(ValueError, match=r"no such day|invalid literal"):
+            sql_timestamp(text)

@@ -59,6 +59,8 @@ class ArrayRule(IntFlag):
     """An array with a NULL is null: its schema says that elements are not optional."""
     FINITE = 4
     """An array with NaN or an infinity is null: the driver cannot read it."""
+    EMPTY = 8
+    """An array with anything in it is null."""
 
 
 QUIRK: Final = 16

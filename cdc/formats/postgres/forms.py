@@ -183,7 +183,7 @@ def _array(info: TypeInfo, modifier: int, types: Mapping[int, TypeInfo], handlin
     form = form_of(info.element_oid, modifier, types, handling)
     name = "" if inner is None else inner.name
     built_in = inner is not None and inner.schema == "pg_catalog"
-    if built_in and name == "bit" and handling.quirks:
+    if handling.quirks and built_in and name == "bit":
         return None if form is None else replace(form, transcoder=Transcoder.UNKNOWN)
     if handling.unknown_types != "text":
         if built_in and name in _NO_ARRAYS:
@@ -206,6 +206,7 @@ def _array(info: TypeInfo, modifier: int, types: Mapping[int, TypeInfo], handlin
         rules = ArrayRule.FLAT
         rules |= ArrayRule.NO_NULLS if not form.optional or name == "ltree" else 0
         rules |= ArrayRule.FINITE if built_in and name == "numeric" else 0
+        rules |= ArrayRule.EMPTY if name == "sparsevec" else 0
     return Form(Transcoder.ARRAY, rules, json="array", zero="[]", element=form, delimiter=info.delimiter)
 
 
@@ -216,8 +217,10 @@ def _quirky_element(form: Form) -> Form:
     match form.transcoder:
         case Transcoder.TIME | Transcoder.ZONED_TIME:
             return replace(form, argument=form.argument | QUIRK)
-        case Transcoder.ISO_TIME:
+        case Transcoder.ISO_TIME | Transcoder.TIMESTAMP | Transcoder.ISO_TIMESTAMP:
             return replace(form, argument=form.argument | QUIRK | IN_ARRAY)
+        case Transcoder.ZONED_TIMESTAMP:
+            return replace(form, argument=form.argument | IN_ARRAY)
         case _:
             return form
 
@@ -361,16 +364,17 @@ _VARIABLE_DECIMAL: Final = Form(
 
 
 def _numeric(modifier: int, handling: Handling) -> Form:
+    """The driver, and so Debezium, knows no negative scale: -2 is 2046."""
     limits = numeric_modifier(modifier)
     if handling.decimal == "double":
         return _DOUBLE
     if handling.decimal == "string":
-        return Form(
-            Transcoder.NUMERIC_TEXT if handling.quirks else Transcoder.TEXT,
-            parameters={"precision": limits[0], "scale": limits[1]} if limits else {},
-            zero=_zeros(limits[1] if limits else 0),
-        )
+        parameters = {"precision": limits[0], "scale": limits[1]} if limits else {}
+        if not handling.quirks:
+            return Form(Transcoder.TEXT, parameters=parameters, zero=_zeros(limits[1] if limits else 0))
+        digits = limits[1] & 0x7FF if limits else 0
+        missing = digits if limits and limits[1] < 0 else 0
+        return Form(Transcoder.NUMERIC_TEXT, missing, parameters=parameters, zero=_zeros(digits))
     if limits is None or (limits[1] < 0 and not handling.quirks):
         return _VARIABLE_DECIMAL
-    # The driver knows no negative scale: -2 is 2046.
     return _decimal(limits[1] & 0x7FF, limits[0])

@@ -20,7 +20,7 @@ QUIRK = cython.declare(cython.int, 16)
 IN_ARRAY = cython.declare(cython.int, 32)
 AS_STREAMED = cython.declare(cython.int, 1)
 AS_SNAPSHOT = cython.declare(cython.int, 2)
-"""As in `temporal_cy`; what Debezium has in arrays came through java.sql.Time."""
+"""As in `temporal_cy`."""
 
 
 class IsoWriter(TemporalWriter):
@@ -73,14 +73,19 @@ class IsoWriter(TemporalWriter):
         return self.put(34)
 
     def iso_timestamp(self, rule: cython.int) -> cython.int:
-        """`2016-11-04T13:51:30.123456Z`; the infinities as PostgreSQL writes them, or, with QUIRK, as pgjdbc's."""
+        """`2016-11-04T13:51:30.123456Z`; the infinities as PostgreSQL writes them, or, with QUIRK, as pgjdbc's.
+
+        With IN_ARRAY old dates are taken for Julian ones.
+        """
         infinite: cython.int = self.infinity()
         if infinite:
-            if rule == QUIRK:
+            if rule & QUIRK:
                 return self.constant(
                     b'"+294247-01-10T04:00:25.2Z"' if infinite == 1 else b'"-290308-12-21T19:59:27.6Z"'
                 )
             return self.constant(b'"infinity"' if infinite == 1 else b'"-infinity"')
+        if rule & IN_ARRAY:
+            self.through_java(False)
         self.put(34)
         self.iso_year()
         self.day_and_clock()
@@ -127,10 +132,18 @@ class IsoWriter(TemporalWriter):
         return 0
 
     def zoned_timestamp(self, digits: cython.int) -> cython.int:
-        """ISO 8601 in UTC with as many digits of a second as the type keeps."""
+        """ISO 8601 in UTC with as many digits of a second as the type keeps; with IN_ARRAY without an era."""
+        in_array: cython.bint = digits & IN_ARRAY != 0
+        digits &= 15
         infinite: cython.int = self.infinity()
+        if infinite == 2 and in_array:
+            self.constant(b'"+292269055-12-02T23:00:00')
+            self.constant(b"." + b"0" * digits if digits else b"")
+            return self.constant(b'Z"')
         if infinite:
             return self.constant(b'"infinity"' if infinite == 1 else b'"-infinity"')
+        if in_array:
+            self.through_java(True)
         self.put(34)
         self.iso_year()
         self.day_and_clock()

@@ -1,4 +1,4 @@
-"""What Java 17, on which Debezium runs, does in its own way: orders of maps, digits of floats. Pure."""
+"""What Java 17, on which Debezium runs, does in its own way: orders of maps, digits of floats, old dates. Pure."""
 
 from __future__ import annotations
 
@@ -34,6 +34,49 @@ def _string_hash(text: str) -> int:
     for at in range(0, len(units), 2):
         value = (value * 31 + units[at] + (units[at + 1] << 8)) & 0xFFFFFFFF
     return value
+
+
+def sql_timestamp(text: bytes) -> bytes:
+    """The text of a timestamp from java.sql.Timestamp's instant: dates before 1582-10-15 are taken for Julian ones."""
+    year, month, day, rest = _date_parts(text)
+    if (year, month, day) >= _FIRST_GREGORIAN:
+        return text
+    # Years begin in March; a Julian day is two days before the Gregorian one of the same name in the year 0.
+    of_year = year - (month <= 2)
+    days = 365 * of_year + of_year // 4 + (153 * ((month + 9) % 12) + 2) // 5 + day - 3
+    era, within = divmod(days, 146_097)
+    of_era = (within - within // 1460 + within // 36_524 - within // 146_096) // 365
+    within -= 365 * of_era + of_era // 4 - of_era // 100
+    shifted = (5 * within + 2) // 153
+    month = (shifted + 2) % 12 + 1
+    year = of_era + 400 * era + (month <= 2)
+    return b"%04d-%02d-%02d%s%s" % (
+        1 - year if year < 1 else year,
+        month,
+        within - (153 * shifted + 2) // 5 + 1,
+        rest,
+        b" BC" if year < 1 else b"",
+    )
+
+
+def sql_timestamp_fields(text: bytes) -> bytes:
+    """The text of a timestamp from java.sql.Timestamp's fields, which know no era nor the ten days of 1582."""
+    year, month, day, rest = _date_parts(text)
+    if (1582, 10, 4) < (year, month, day) < _FIRST_GREGORIAN:
+        return b"1582-10-%02d%s" % (day + 10, rest)
+    return text.removesuffix(b" BC")
+
+
+_FIRST_GREGORIAN = (1582, 10, 15)
+
+
+def _date_parts(text: bytes) -> tuple[int, int, int, bytes]:
+    """Year (0 is 1 BC), month, day, and what is between them and the era."""
+    plain = text.removesuffix(b" BC")
+    year, month, day = int(plain[:4]), int(plain[5:7]), int(plain[8:10])
+    if not (1 <= month <= 12 and 1 <= day <= 31):
+        raise ValueError("no such day")
+    return (year if plain == text else 1 - year), month, day, plain[10:]
 
 
 def digits_of_float(text: bytes, size: int) -> tuple[bytes, int]:

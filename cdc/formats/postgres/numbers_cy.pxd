@@ -21,7 +21,7 @@ cdef class NumberWriter(BinaryWriter):
     cdef int respelled(self, Py_ssize_t first, Py_ssize_t point, long long exponent, int size) except -1
     cdef bint java_has_others(self, Py_ssize_t count, long long scale, int size) except -1
     cdef int scientific(self, unsigned char* src, Py_ssize_t count, long long scale) except -1
-    cdef int numeric_text(self) except -1
+    cdef int numeric_text(self, int zeros) except -1
     cdef int money(self, int how) except -1
     cdef int decimal(self, int scale) except -1
     cdef int variable_decimal(self) except -1

@@ -228,14 +228,22 @@ class NumberWriter(BinaryWriter):
 
     # Numerics and money.
 
-    def numeric_text(self) -> cython.int:
-        """A numeric as text, with Debezium's words for what is no number (`SpecialValueDecimal`)."""
+    def numeric_text(self, zeros: cython.int) -> cython.int:
+        """A numeric as text, with Debezium's words for what is no number (`SpecialValueDecimal`).
+
+        Args:
+            zeros: of a fraction that the driver takes a negative scale for.
+        """
         last: cython.int = self.src[self.end - 1] if self.end > self.at else 0
         if last == 78:
             return self.constant(b'"NAN"')
         if last == 121:
             return self.constant(b'"NEGATIVE_INFINITY"' if self.src[self.at] == 45 else b'"POSITIVE_INFINITY"')
-        return self.text(self.src, self.at, self.end)
+        self.text(self.src, self.at, self.end)
+        if zeros:
+            self.shrink(self.size - 1)
+            self.constant(b"." + b"0" * zeros + b'"')
+        return 0
 
     def money(self, how: cython.int) -> cython.int:
         """Money without its locale's symbols: AS_TEXT, AS_DOUBLE, or precise with `how` digits of a fraction.

@@ -4,6 +4,7 @@ from cdc.formats.postgres.numbers_cy cimport NumberWriter
 
 cdef class TemporalWriter(NumberWriter):
     cdef bint before_christ
+    cdef bytes respelled_text
     # Of an interval.
     cdef long long years
     cdef long long months
@@ -17,6 +18,7 @@ cdef class TemporalWriter(NumberWriter):
     cdef int interval(self, int rule) except -1
     cdef int parts(self) except -1
     cdef long long era(self) except? -1
+    cdef int through_java(self, bint fields) except -1
     cdef long long calendar_days(self) except? -1
     cdef long long clock(self) except -1
     cdef long long fraction(self) except -1

@@ -1,12 +1,14 @@
 """Dates, times and intervals: PostgreSQL's ISO text becomes Debezium's numbers. Pure.
 
-Arguments of transcoders are digits of a fraction (3, 6 or 9: ms, µs or ns) and may have QUIRK or,
-for dates, AS_STREAMED or AS_SNAPSHOT: then what Debezium 3.6 does by accident is done too.
+Arguments of transcoders are digits of a fraction (3, 6 or 9: ms, µs or ns) and may have QUIRK, IN_ARRAY (what
+Debezium has in arrays came through java.sql's types) or, for dates, AS_STREAMED or AS_SNAPSHOT: then what
+Debezium 3.6 does by accident is done too.
 
 Compiled where possible. C types of attributes and arguments are in `temporal_cy.pxd`.
 """
 
 from cdc import cython
+from cdc.formats.postgres.java import sql_timestamp, sql_timestamp_fields
 from cdc.formats.postgres.numbers_cy import MALFORMED
 
 if cython.compiled:
@@ -32,6 +34,7 @@ FIRST_NANOS_US = cython.declare(cython.longlong, -9_223_372_036_000_000)
 """The first one whose whole seconds are in Java's reach, as ns (`Conversions.toEpochNanos`)."""
 
 QUIRK = cython.declare(cython.int, 16)
+IN_ARRAY = cython.declare(cython.int, 32)
 AS_STREAMED = cython.declare(cython.int, 1)
 AS_SNAPSHOT = cython.declare(cython.int, 2)
 
@@ -44,6 +47,7 @@ class TemporalWriter(NumberWriter):
     def __init__(self) -> None:
         super().__init__()
         self.before_christ = False
+        self.respelled_text = b""
 
     def infinity(self) -> cython.int:
         """1 for `infinity`, 2 for `-infinity`, else 0."""
@@ -66,6 +70,26 @@ class TemporalWriter(NumberWriter):
             self.end -= 3
         year: cython.longlong = self.digits(4, 7)
         return 1 - year if self.before_christ else year
+
+    def through_java(self, fields: cython.bint) -> cython.int:
+        """Go on with the text as java.sql.Timestamp makes it, by its fields or by its instant."""
+        at: cython.Py_ssize_t = self.at
+        old: cython.bint = self.end - at > 19 and self.src[self.end - 1] == 67
+        if not old and self.end - at > 5 and self.src[at + 4] == 45 and self.src[at] < 50:
+            # A year below 2000: the rest is looked at in Python.
+            old = self.src[at] == 48 or self.src[at + 1] < 54
+        if not old:
+            return 0
+        text: bytes = self.src[at : self.end]
+        try:
+            text = sql_timestamp_fields(text) if fields else sql_timestamp(text)
+        except ValueError:
+            raise ValueError(MALFORMED) from None
+        self.respelled_text = text  # the cursor is over it
+        self.src = text
+        self.at = 0
+        self.end = len(text)
+        return 0
 
     def calendar_days(self) -> cython.longlong:
         """Read a date; days since 1970-01-01 in the proleptic Gregorian calendar."""
@@ -156,9 +180,10 @@ class TemporalWriter(NumberWriter):
         """Since 1970 in no zone: ms for 3 digits, µs for 6, ns for 9.
 
         Beyond the year 294247 µs stop at the int64's end, with QUIRK they wrap around. What has no ns is
-        refused, with QUIRK null.
+        refused, with QUIRK null. With IN_ARRAY old dates are taken for Julian ones.
         """
         quirk: cython.bint = digits & QUIRK != 0
+        in_array: cython.bint = digits & IN_ARRAY != 0
         digits &= 15
         infinite: cython.int = self.infinity()
         if infinite:
@@ -168,6 +193,8 @@ class TemporalWriter(NumberWriter):
             if digits == 3:
                 return self.constant(b"9223372036825200" if infinite == 1 else b"-9223372036832400")
             return self.constant(b"9223372036825200000" if infinite == 1 else b"-9223372036832400000")
+        if in_array:
+            self.through_java(False)
         days: cython.longlong = self.calendar_days()
         self.skip(32)
         clock: cython.longlong = self.clock()

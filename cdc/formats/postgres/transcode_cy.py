@@ -53,6 +53,7 @@ HSTORE = cython.declare(cython.int, 33)
 FLAT = cython.declare(cython.int, 1)
 NO_NULLS = cython.declare(cython.int, 2)
 FINITE = cython.declare(cython.int, 4)
+EMPTY = cython.declare(cython.int, 8)
 """Rules of arrays, as in `form.ArrayRule`."""
 
 
@@ -121,7 +122,7 @@ class ValueWriter(StructWriter):
         if transcoder == DOUBLE:
             return self.double(argument)
         if transcoder == NUMERIC_TEXT:
-            return self.numeric_text()
+            return self.numeric_text(argument)
         if transcoder == MONEY:
             return self.money(argument)
         if transcoder == ISO_TIMESTAMP:
@@ -227,9 +228,11 @@ class ValueWriter(StructWriter):
         Args:
             transcoder, argument: of the elements.
             delimiter: between them.
-            rules: FLAT, NO_NULLS, FINITE: what Debezium cannot write is null.
+            rules: FLAT, NO_NULLS, FINITE, EMPTY: what Debezium cannot write is null.
             src, start, end: the array's text.
         """
+        if rules & EMPTY and end - start != 2:
+            return self.constant(b"null")
         opening: cython.Py_ssize_t = self.size
         at: cython.Py_ssize_t = start
         if at < end and src[at] == 91:  # [0:1]={…}
