@@ -36,4 +36,5 @@ cdef class AvroEncoder:
     cdef int base64(self) except -1
     cdef Py_ssize_t items(self) except -1
     cdef bint literal(self, bytes text) except -1
+    cdef bint has(self, bytes text, Py_ssize_t at, Py_ssize_t length) noexcept
     cdef int expect(self, int byte) except -1

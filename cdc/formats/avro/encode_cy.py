@@ -8,13 +8,15 @@ left out. C types of attributes and arguments are in `encode_cy.pxd`.
 # As in writer_cy: half of it is C in Python's clothes.
 
 import struct
+import sys
 from array import array
 
 from cdc import cython
 
 if cython.compiled:
     import cython  # type: ignore[no-redef]  # only the compiler needs to see this
-    from cython.cimports.libc.string import memcmp
+    from cython.cimports.libc.stdlib import strtod
+    from cython.cimports.libc.string import memchr, memcmp
 else:
     from cdc.formats.postgres.writer_cy import Writer
 
@@ -35,6 +37,8 @@ NUMBER = cython.declare(cython.int, 19)
 
 FLOATS = struct.Struct("<f")
 DOUBLES = struct.Struct("<d")
+
+LITTLE_ENDIAN = cython.declare(cython.bint, sys.byteorder == "little")
 
 OTHER = "not of its Avro schema"
 
@@ -118,21 +122,22 @@ class AvroEncoder:
         stop: cython.int = place + self.counts[node]
         names: list[bytes] = self.names
         name: bytes = b""
+        length: cython.Py_ssize_t = 0
+        at: cython.Py_ssize_t = 0
         comma: cython.int = 0
         self.expect(123)
         while place < stop:
             name = names[place]
+            length = len(name)
+            at = self.at + comma
             # The first member that is there has no comma before it.
-            if comma == 0 or (self.at < self.end and self.src[self.at] == 44):
-                self.at += comma
-                if self.literal(name):
-                    self.field = place
-                    self.node(place)
-                    comma = 1
-                    place += 1
-                    continue
-                self.at -= comma
-            self.writer.constant(self.missing[place])
+            if at + length < self.end and (comma == 0 or self.src[self.at] == 44) and self.has(name, at, length):
+                self.at = at + length
+                self.field = place
+                self.node(place)
+                comma = 1
+            else:
+                self.writer.constant(self.missing[place])
             place += 1
         return self.expect(125)
 
@@ -253,13 +258,30 @@ class AvroEncoder:
     def real(self, kind: cython.int) -> cython.int:
         start: cython.Py_ssize_t = self.at
         c: cython.int = 0
+        if start < self.end and self.src[start] == 34:
+            start += 1
         while self.at < self.end:
             c = self.src[self.at]
             if c == 44 or c == 125 or c == 93:
                 break
             self.at += 1
-        token: bytes = self.src[start : self.at]
-        number = float(token.strip(b'"'))
+        stop: cython.Py_ssize_t = self.at
+        if stop > start and self.src[stop - 1] == 34:
+            stop -= 1
+        number: cython.double = 0.0
+        if cython.compiled:
+            first: cython.p_char = cython.cast(cython.p_char, self.src) + start
+            behind: cython.p_char = cython.NULL
+            number = strtod(first, cython.address(behind))
+            if behind == first or behind - first != stop - start:
+                raise ValueError(OTHER)
+            if LITTLE_ENDIAN:
+                short: cython.float = cython.cast(cython.float, number)
+                if kind == FLOAT:
+                    return self.writer.raw(cython.cast(cython.p_uchar, cython.address(short)), 0, 4)
+                return self.writer.raw(cython.cast(cython.p_uchar, cython.address(number)), 0, 8)
+        else:
+            number = float(self.src[start:stop])
         return self.writer.constant(FLOATS.pack(number) if kind == FLOAT else DOUBLES.pack(number))
 
     def boolean(self) -> cython.int:
@@ -279,8 +301,15 @@ class AvroEncoder:
         at: cython.Py_ssize_t = start
         end: cython.Py_ssize_t = self.end
         c: cython.int = 0
-        while at < end and p[at] != 34 and p[at] != 92:
-            at += 1
+        if cython.compiled:
+            quote: cython.p_uchar = cython.cast(cython.p_uchar, memchr(p + at, 34, end - at))
+            at = end if quote == cython.NULL else quote - p
+            escape: cython.p_uchar = cython.cast(cython.p_uchar, memchr(p + start, 92, at - start))
+            if escape != cython.NULL:
+                at = escape - p
+        else:
+            while at < end and p[at] != 34 and p[at] != 92:
+                at += 1
         self.at = at
         if at < end and p[at] == 34:
             self.varint(at - start)
@@ -381,15 +410,18 @@ class AvroEncoder:
     def literal(self, text: bytes) -> cython.bint:
         """Pass over exactly this text, or stay."""
         length: cython.Py_ssize_t = len(text)
-        if self.end - self.at < length:
-            return False
-        if cython.compiled:
-            if memcmp(self.src + self.at, cython.cast(cython.p_uchar, text), length) != 0:
-                return False
-        elif self.src[self.at : self.at + length] != text:
+        if self.end - self.at < length or not self.has(text, self.at, length):
             return False
         self.at += length
         return True
+
+    @cython.boundscheck(False)
+    @cython.wraparound(False)
+    def has(self, text: bytes, at: cython.Py_ssize_t, length: cython.Py_ssize_t) -> cython.bint:
+        """Whether exactly this text, of that length, is at a place; the document has to be long enough."""
+        if cython.compiled:
+            return memcmp(self.src + at, cython.cast(cython.p_uchar, text), length) == 0
+        return self.src[at : at + length] == text
 
     def expect(self, byte: cython.int) -> cython.int:
         if self.at >= self.end or self.src[self.at] != byte:
