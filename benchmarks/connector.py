@@ -4,7 +4,8 @@
 
 Each round runs, in turn: pg_recvlogical to /dev/null; the connector to nowhere; the connector
 to the broker, exactly once; COPY to /dev/null; the snapshot to nowhere and to the broker.
-Medians and ratios are printed at the end.
+A first round is not counted: in it the JVM of a broker that has just started compiles its code. Medians and ratios
+are printed at the end.
 """
 
 from __future__ import annotations
@@ -50,11 +51,12 @@ def main() -> None:
     with PostgresServer() as postgres, broker, running() as registry, tempfile.TemporaryDirectory() as folder:
         written = f"format: {arguments.format}"
         more = f"schema_registry: {{url: '{registry.url}'}}\n"
-        for number in range(arguments.rounds):
+        for number in range(arguments.rounds + 1):
             bench = Round(postgres, broker.bootstrap_servers, Path(folder), number, arguments.rows, written, more)
             for name, result in bench.run():
-                figures.setdefault(name, []).append(result)
-                print(f"round {number + 1}: {name}: {orjson.dumps(result).decode()}", flush=True)
+                if number:
+                    figures.setdefault(name, []).append(result)
+                print(f"round {number or 'that is not counted'}: {name}: {orjson.dumps(result).decode()}", flush=True)
     report(figures)
 
 
