@@ -30,7 +30,7 @@ check: env  ## format, lint, strict types, unit tests, import rules: under a min
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/pytest -q -n 2 tests/unit
+	.venv/bin/pytest -q -n 2 -m "not long" tests/unit
 
 test: env  ## everything: real Kafka, every PostgreSQL, compiled and interpreted
 	.venv/bin/pytest -n $(JOBS) --dist worksteal $(TESTS)

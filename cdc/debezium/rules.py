@@ -298,7 +298,7 @@ TAKEN = (
     Rule("hstore.handling.mode", "`hstore`", _same("hstore", "json", "map")),
     Rule("money.fraction.digits", "`money_fraction_digits`", _number("money_fraction_digits")),
     Rule("include.unknown.datatypes", "`unknown_types`", _unknown_types),
-    Rule("unavailable.value.placeholder", "`unchanged_placeholder`", _placeholder),
+    Rule("unavailable.value.placeholder", "`unchanged_placeholder`", _placeholder, "In UTF-8, behind `hex:` too."),
     Rule("schema.name.adjustment.mode", "`schema_names`", _same("schema_names", *_ADJUSTMENTS)),
     Rule("field.name.adjustment.mode", "`field_names`", _same("field_names", *_ADJUSTMENTS)),
     Rule(

@@ -156,6 +156,7 @@ def test_a_numeric_may_have_more_digits_than_python_reads() -> None:
     assert int.from_bytes(b64decode(found["value"]), "big", signed=True) == -(10**10_000 + 5)
 
 
+@pytest.mark.long
 @compiled_only
 @settings(max_examples=300, deadline=None)
 @given(Rows, Rows, st.sets(st.integers(1, len(TABLE.columns) - 1)), st.sampled_from(["precise", "double", "string"]))

@@ -187,6 +187,7 @@ def test_nothing_is_left_in_the_folder_even_by_a_kill(tmp_path: Path) -> None:
     spool.close()
 
 
+@pytest.mark.long
 def test_memory_stays_as_it_is_however_many_keys_there_are(spool: Spool) -> None:
     fold = spool.fold()
 

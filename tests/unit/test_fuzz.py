@@ -15,6 +15,7 @@ from tests.fuzz.run import run
 SEED = 6
 
 
+@pytest.mark.long
 def test_damaged_messages_and_events_do_no_worse_than_being_refused() -> None:
     rounds = 240 if encode_cy.__file__.endswith(".py") else 400
     fuzz = Fuzz(SEED)
@@ -69,6 +70,7 @@ def test_a_crash_a_loop_and_a_memory_bomb_are_told_with_the_input(broken: type[B
     assert b"input of round 2".hex() in failure
 
 
+@pytest.mark.long
 def test_rounds_are_shared_out() -> None:
     result = run(4 * INPUTS, SEED, 2, make=_Whole)
     assert (result.inputs, result.failures) == (4, [])
