@@ -27,7 +27,6 @@ from tests.compare.difference import Form, differences
 from tests.compare.kinds import PRELUDE
 from tests.compare.normalise import normal, normal_header
 from tests.compare.options import random_options
-from tests.compare.quirks import is_known
 from tests.compare.tables import Table, random_table
 from tests.conformance.bridge import Bridge
 from tests.conformance.play import recorded
@@ -49,14 +48,12 @@ class Result:
         tables, events: compared.
         failed_statements: SQL that PostgreSQL refused; a few are.
         differences: in words: seed, options, the table's SQL, both events.
-        known: how many differences were known ones.
     """
 
     tables: int = 0
     events: int = 0
     failed_statements: int = 0
     differences: list[str] = field(default_factory=list)
-    known: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +220,6 @@ def _differences(
         for number, (either, our) in enumerate(zip_longest(theirs.get(topic, ()), ours.get(topic, ()))):
             their = _spelled_as(either, our) if either and our else either and either[0]
             if their == our:
-                continue
-            if is_known(their, our):
-                result.known += 1
                 continue
             words = "".join(f"  {member}\n" for member in differences(their, our))
             result.differences.append(
