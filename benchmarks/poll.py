@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -127,12 +128,12 @@ class Bench:
             self._poll()
             yield self._pass("changed", changed, server)
             idle, server = [], self._server_cpu()
-            for number in range(5):
+            for number in range(1 if self.mode == "full" else 5):  # it reads all rows each time
                 connection.execute("INSERT INTO other VALUES (%s)", [number])
                 self._poll()
                 idle.append(self._told()["seconds"])
             cpu = (self._server_cpu() - server) / len(idle)
-            yield f"nothing changed {sorted(idle)[2] * 1000:>9,.1f} ms a poll, CPU of the source {cpu:.2f} s"
+            yield f"nothing changed {statistics.median(idle) * 1000:>9,.1f} ms a poll, CPU of the source {cpu:.2f} s"
             bridge.stop()
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         topics = [topic for topic in admin.list_topics(timeout=30).topics if topic.startswith(f"{self.name}.")]
