@@ -22,8 +22,8 @@ from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import Facts, SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TypeInfo
+from connectors.postgres_wal.options import TableOptions
 from connectors.postgres_wal.pgoutput import INSERT, PAYLOAD_OFFSET
-from connectors.postgres_wal.settings import TableOptions
 
 COLUMNS = [
     ("id", 20, "int8", "8123456"),

@@ -13,8 +13,9 @@ from cdc.event import BY_KEY, EventTopic, Record
 from cdc.formats.debezium_json import Order, SourceInfo, Transaction
 from cdc.formats.debezium_records import KeyValue, Place, RecordFormat
 
+from .options import MessageSettings
 from .pgoutput import Message
-from .settings import MessageSettings, PostgresWalSettings
+from .settings import PostgresWalSettings
 
 FIRST_PARTITION = 0
 """Debezium puts heartbeats there (`HeartbeatImpl`), and all else by key."""

@@ -17,8 +17,9 @@ from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TYPES_QUERY, TypeInfo, session_settings, types_from_rows
 from cdc.patterns import matches, most_specific
 
+from .options import TableOptions
 from .replication import connection_error
-from .settings import Partitions, TableOptions
+from .settings import Partitions
 
 OLDEST_SERVER = 150000
 """PostgreSQL 15: the oldest release that its makers still mend."""

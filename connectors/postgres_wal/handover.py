@@ -21,10 +21,10 @@ from cdc.errors import Gap, Refused, SourceUnavailable
 from .capture import Capture
 from .catalog import Session, find_publication, reading
 from .ledger import Ledger
+from .options import StartFrom
 from .pgoutput import DELETE, INSERT, UPDATE, Begin, Commit, Message, Truncate, lsn_text, parse
 from .position import Origin, WalPosition
 from .sessions import Sessions
-from .settings import StartFrom
 from .slot import Slot
 
 T = TypeVar("T")

@@ -20,10 +20,10 @@ from cdc.position import Position
 from .catalog import Session
 from .ledger import Ledger
 from .mailbox import Mailbox
+from .options import BatchSettings
 from .pgoutput import PAYLOAD_OFFSET, XLOG_DATA, Keepalive, parse_header
 from .replication import ReplicationConnection
 from .reselect import resolve
-from .settings import BatchSettings
 from .snapshots import Snapshots
 from .transactions import Transactions
 

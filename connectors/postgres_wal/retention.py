@@ -21,7 +21,7 @@ from cdc.commands.words import duration, size
 from cdc.errors import Gap
 
 from .catalog import Session, reading
-from .settings import RetainedWalSettings
+from .options import RetainedWalSettings
 from .slot import drop_free_slot
 from .writers import Writer, oldest_writer
 

@@ -24,7 +24,8 @@ from cdc.transforms.chain import Chain
 
 from .catalog import PRIMARY_KEYS_QUERY, Session, Table, comments, describe_columns, load_types, reading
 from .drift import Col, Form, Policy
-from .settings import PostgresWalSettings, TableOptions
+from .options import TableOptions
+from .settings import PostgresWalSettings
 from .transforms import Chains
 
 When: TypeAlias = Literal["always", "key_change", "never"]

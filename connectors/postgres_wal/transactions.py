@@ -20,6 +20,7 @@ from cdc.formats.debezium_json import Order, Transaction
 from cdc.formats.postgres.relation import Relation
 
 from .beside import Beside
+from .options import BatchSettings
 from .pgoutput import (
     DELETE,
     INSERT,
@@ -35,7 +36,6 @@ from .pgoutput import (
 )
 from .position import WalPosition
 from .reselect import Pending
-from .settings import BatchSettings
 from .tables import PlannedTable
 
 _ROWS = frozenset((INSERT, UPDATE, DELETE))

@@ -17,7 +17,7 @@ from cdc.formats.postgres.plan import Facts, SourceInfo, TablePlan, plan_table
 from cdc.formats.postgres.relation import RelationColumn
 from cdc.formats.postgres.types import TypeInfo
 from cdc.table_settings import Asterisks, Constant, Hashed, Mask
-from connectors.postgres_wal.settings import TableOptions
+from connectors.postgres_wal.options import TableOptions
 from tests.unit.row_messages import BUILT_IN, OIDS, TYPES, UNCHANGED, copy_line, delete, insert, relation, update
 
 Made = TypeVar("Made", Handling, Style)

@@ -25,8 +25,8 @@ from cdc.formats.postgres.plan import Facts, SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TYPES_QUERY, session_settings, types_from_rows
 from cdc.table_settings import ColumnChoice
+from connectors.postgres_wal.options import TableOptions
 from connectors.postgres_wal.pgoutput import Begin, Truncate, parse
-from connectors.postgres_wal.settings import TableOptions
 from tests.databases import Database
 
 

@@ -10,8 +10,8 @@ from cdc.errors import Gap
 from cdc.formats.postgres.relation import Relation
 from cdc.testing.servers import KafkaServer
 from connectors.postgres_wal.catalog import captured_tables, connect
+from connectors.postgres_wal.options import TableOptions
 from connectors.postgres_wal.pgoutput import parse as parse_message
-from connectors.postgres_wal.settings import TableOptions
 from tests.connector_line import Line, ids
 from tests.databases import Database
 

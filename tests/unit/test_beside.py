@@ -15,8 +15,8 @@ from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.debezium_records import RecordFormat
 from cdc.position import Position
 from connectors.postgres_wal.beside import Beside
+from connectors.postgres_wal.options import MessageSettings
 from connectors.postgres_wal.position import WalPosition, from_stored
-from connectors.postgres_wal.settings import MessageSettings
 from connectors.postgres_wal.transactions import Transactions
 from tests.unit.row_messages import insert
 from tests.unit.test_transactions import ORIGIN, START, begin, commit, feed, transactions, xlog

@@ -18,7 +18,7 @@ from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import Facts, SourceInfo, plan_table
 from cdc.formats.postgres.relation import Relation
 from cdc.table_settings import ColumnChoice, Constant
-from connectors.postgres_wal.settings import TableOptions
+from connectors.postgres_wal.options import TableOptions
 from tests.unit.row_messages import TYPES, UNCHANGED, Values, column, copy_line, delete, insert, relation, update
 
 TABLE = relation(column("id", "int4", key=True), column("v", "text"), column("n", "int4"))

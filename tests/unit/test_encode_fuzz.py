@@ -19,7 +19,7 @@ from cdc.event import Record
 from cdc.formats.handling import Decimals, Handling
 from cdc.formats.postgres import encode_cy
 from cdc.formats.postgres.plan import SourceInfo, TablePlan, plan_table
-from connectors.postgres_wal.settings import TableOptions
+from connectors.postgres_wal.options import TableOptions
 from tests.interpreted import ENCODER, interpreted
 from tests.unit.row_messages import TYPES, UNCHANGED, Values, column, copy_line, delete, insert, relation, update
 

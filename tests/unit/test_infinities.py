@@ -11,7 +11,7 @@ from cdc.event import Record
 from cdc.formats.handling import Handling, TimePrecision
 from cdc.formats.postgres.encode_cy import RowEncoder, Transaction
 from cdc.formats.postgres.plan import SourceInfo, plan_table
-from connectors.postgres_wal.settings import TableOptions
+from connectors.postgres_wal.options import TableOptions
 from sinks.postgres.forms import converter
 from tests.unit.row_messages import TYPES, column, insert, relation
 

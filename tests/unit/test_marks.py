@@ -10,8 +10,8 @@ from cdc.formats.debezium_json import Transaction
 from connectors.postgres_wal.catalog import Table
 from connectors.postgres_wal.marks import Marks
 from connectors.postgres_wal.opening import in_order
+from connectors.postgres_wal.options import TableOptions
 from connectors.postgres_wal.ranges import SnapshotTable, Whole
-from connectors.postgres_wal.settings import TableOptions
 from connectors.postgres_wal.transactions import begin_table
 from tests.unit.test_transactions import RELATION, planned
 

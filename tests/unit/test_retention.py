@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.postgres_wal.options import RetainedWalSettings
 from connectors.postgres_wal.retention import Ages, Cause, Held, Retention, Writer, cause_of
-from connectors.postgres_wal.settings import RetainedWalSettings
 
 MIB = 1024 * 1024
 HELD = Held(

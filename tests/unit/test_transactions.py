@@ -15,8 +15,8 @@ from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import plan_table
 from cdc.formats.postgres.relation import Relation
 from connectors.postgres_wal.beside import Beside
+from connectors.postgres_wal.options import BatchSettings, TableOptions
 from connectors.postgres_wal.position import Origin, WalPosition, from_stored
-from connectors.postgres_wal.settings import BatchSettings, TableOptions
 from connectors.postgres_wal.tables import PlannedTable, When
 from connectors.postgres_wal.transactions import Transactions
 from tests.unit.row_messages import TYPES, UNCHANGED, column, insert, relation, update

@@ -20,7 +20,7 @@ from cdc.formats.postgres.relation import Relation, RelationColumn
 from cdc.formats.postgres.types import TypeInfo, target_type, type_text, types_from_rows
 from cdc.schemas import TableSchema
 from cdc.table_settings import ColumnChoice, Constant
-from connectors.postgres_wal.settings import TableOptions
+from connectors.postgres_wal.options import TableOptions
 from tests.unit.row_messages import TYPES, column, insert, relation
 
 ENUM, DOMAIN, DOMAIN2, ARRAY_DOMAIN, LTREE, RANGE, COMPOSITE, ENUMS, ARRAYS, BOXES, BOX = range(50_000, 50_011)
