@@ -10,11 +10,15 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from cdc import homes, names, patterns, topics
+from cdc.ahead import Ahead, Tails
 from cdc.errors import Gap
 from cdc.event import EventTopic
-from cdc.offsets import read_documents
+from cdc.offsets import committed, read_documents
 from cdc.settings import Settings
 from cdc.stored import Home, Stored
+
+LAST_RECORDS = 2000
+"""Of each partition, to see how far Debezium came: more than the rows of one page, which is what can share an LSN."""
 
 
 class Holdings:
@@ -88,6 +92,26 @@ class Holdings:
         self.stored.keep({**known, **first})
         return configs
 
+    def ahead(self) -> Ahead | None:
+        """What is on the topics already of what comes next. At the first start of a connector that goes on where
+        Debezium stopped they are read, so that has to stand still; later what was stored is known.
+
+        Raises: Stopped; BrokerUnavailable, PublishError.
+        """
+        stored, section = self.stored, self._settings.connectors[self._connector]
+        if stored.ahead is None and stored.position is None and section.goes_on():
+            bridge = self._settings.name
+            wanted = [*(section.event_topics(bridge) or ()), *section.other_topics(bridge)]
+            there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
+            mine = [topic for topic in there if patterns.matching(wanted, topic)]
+            tails = Tails(bridge)
+            for topic, home in homes.look(self._admin, mine).items():
+                for some in committed(self._settings.kafka, topic, home.partitions, self._stopping, LAST_RECORDS):
+                    for one in some:
+                        tails.add(topic, one.partition() or 0, one.key(), one.value())
+            stored.ahead = Ahead(bridge, tails.found())
+        return stored.ahead
+
     def home(self, topic: str) -> Home:
         """What is stored of an event topic that was prepared."""
         return self.stored.homes[topic]
@@ -107,6 +131,8 @@ class Holdings:
                 kept[name] = replace(found, table=before.table, moved=moved)
         self.stored.keep(kept)
         self.stored.forgive()
+        if self.stored.ahead is not None:
+            self.stored.ahead.clear()
 
     def _read(self) -> Stored:
         home = homes.look(self._admin, [self._topic]).get(self._topic)

@@ -50,15 +50,22 @@ def read_documents(kafka: KafkaSettings, topic: str, stopping: Callable[[], bool
 
 
 def committed(
-    kafka: KafkaSettings, topic: str, partitions: int, stopping: Callable[[], bool]
+    kafka: KafkaSettings, topic: str, partitions: int, stopping: Callable[[], bool], last: int | None = None
 ) -> Iterator[list[Message]]:
     """Every committed record that is on the topic now, some at a time; each partition in order.
+
+    Args:
+        kafka, topic, partitions: what to read.
+        stopping: asked meanwhile.
+        last: only from so many offsets before each partition's end.
 
     Raises:
         Stopped: `stopping` said so.
         BrokerUnavailable: an end was not reached in time.
     """
     ends = _ends(kafka, topic, partitions, stopping)
+    if last is not None:
+        ends = {partition: (max(low, high - last), high) for partition, (low, high) in ends.items()}
     unread = {partition for partition, (low, high) in ends.items() if high > low}
     if not unread:
         return

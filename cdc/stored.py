@@ -1,9 +1,10 @@
 """What a connector keeps on the offsets topic, and what is missing of it. Pure.
 
-Four documents, each under a key of its own: `position` (with every batch), `ledger` and `topics`
-(when they change), and `gap` (when one was found; only a heal takes it away). The position names
-the offsets topic that it was written to and how often the ledger and the topics were written, so
-that a topic that was made again, or lost records, is never taken for a whole one.
+Five documents, each under a key of its own: `position` (with every batch), `ledger` and `topics`
+(when they change), `gap` (when one was found; only a heal takes it away), and `ahead` (what Debezium had
+published behind the offset that was gone on from, until that is passed). The position names the offsets topic
+that it was written to and how often the ledger and the topics were written, so that a topic that was made again,
+or lost records, is never taken for a whole one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from cdc.ahead import Ahead
 from cdc.errors import Gap
 from cdc.position import Position, dump
 
@@ -51,6 +53,7 @@ class Stored:
         written_to: the id of the offsets topic that the position names.
         revisions: how often the ledger and the topics were written.
         lost: documents that the position knows of and that are not there.
+        ahead: of the position; None: nothing.
     """
 
     connector: str
@@ -61,6 +64,7 @@ class Stored:
     written_to: str = ""
     revisions: dict[str, int] = field(default_factory=lambda: {"ledger": 0, "topics": 0})
     lost: tuple[str, ...] = ()
+    ahead: Ahead | None = None
     _changed: bool = False
 
     @classmethod
@@ -73,6 +77,8 @@ class Stored:
         found.gap = documents.get(found._key("gap"))
         found.homes = {name: Home(**home) for name, home in topics.get("topics", {}).items()}
         there = {"ledger": ledger.get("revision", 0), "topics": topics.get("revision", 0)}
+        if (ahead := documents.get(found._key("ahead"))) is not None:
+            found.ahead = Ahead.from_json(ahead)
         if position is not None:
             found.position = Position(position["order"], position["state"], ledger.get("ledger"))
             found.written_to = position["offsets"]
@@ -130,6 +136,9 @@ class Stored:
             homes = {name: asdict(home) for name, home in sorted(self.homes.items())}
             yield self._record("topics", {"topics": homes, "revision": self.revisions["topics"]})
             self._changed = False
+        if self.ahead is not None and self.ahead.changed:
+            yield self._record("ahead", self.ahead.as_json()) if self.ahead else (self._key("ahead"), None)
+            self.ahead.changed = False
         document = {"order": position.order, "state": dict(position.state)}
         yield self._record("position", {**document, "offsets": self.offsets.id, "revisions": self.revisions})
         self.position = position

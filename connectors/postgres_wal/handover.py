@@ -113,7 +113,8 @@ def position(
         return WalPosition(origin, max(read_to - 1, 0), 0, whole=True, end_lsn=read_to, last_commit=read_to)
     if found.shared > 1:
         structlog.get_logger().warning(
-            f"{subject}: {found.shared} rows have the LSN at which Debezium stopped, and come again",
+            f"{subject}: {found.shared} rows have the LSN at which Debezium stopped: those of them that are not on "
+            "their topics are published",
             lsn=lsn_text(offset.lsn or 0),
         )
     return WalPosition(
@@ -185,7 +186,7 @@ def find(messages: Iterable[tuple[int, bytes]], read_to: int, lsn: int | None) -
     """The first transaction that ends behind `read_to`, and how much of it is published.
 
     Where several rows share the LSN of the last one that is published (rows of one COPY do) none of them counts:
-    rather twice than never.
+    what is on the topics already is left out there (`cdc.ahead`).
 
     Args:
         messages: LSN and pgoutput message, from the begin of a transaction on.
