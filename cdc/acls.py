@@ -66,9 +66,16 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
         yield Acl(("Describe", "Write"), "transactional-id", own_id, f"connector {name} publishes exactly once")
         for entry in connector.event_topics(settings.name) or [f"{settings.name}.*"]:
             topic, prefixed = _literal(entry)
-            yield Acl(making, "topic", topic, "events", prefixed)
+            if connector.goes_on():
+                yield Acl((*making, "Read"), "topic", topic, "events, and those that Debezium published", prefixed)
+                yield Acl(("Describe",), "group", topic, "reads the last of what Debezium published", prefixed)
+            else:
+                yield Acl(making, "topic", topic, "events", prefixed)
         for topic in connector.other_topics(settings.name):
-            yield Acl(making, "topic", topic, "messages, transactions or heartbeats")
+            wanted = (*making, "Read") if connector.goes_on() else making
+            yield Acl(wanted, "topic", topic, "messages, transactions or heartbeats")
+            if connector.goes_on():
+                yield Acl(("Describe",), "group", topic, "reads the last of what Debezium published")
     # librdkafka asks for the coordinator of a consumer's group even if nothing is joined or committed.
     yield Acl(("Describe",), "group", f"{settings.name}.cdc", "readers of the bridge's own topics", prefixed=True)
     if connectors:

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import psycopg
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AclBinding,
     AclOperation,
@@ -28,6 +28,7 @@ from cdc.event import BY_KEY, Batch, EventTopic
 from cdc.kafka import kafka_config
 from cdc.plugins import Finding
 from cdc.position import Position
+from cdc.prove.observed import messages
 from cdc.publisher import Publisher
 from cdc.settings import Settings
 from cdc.testing.servers import KafkaServer, PostgresServer
@@ -121,7 +122,7 @@ def guarded(kafka: KafkaServer) -> Iterator[KafkaWithLogin]:
         yield server
 
 
-def with_login(server: KafkaWithLogin, name: str) -> Settings:
+def with_login(server: KafkaWithLogin, name: str, more: str = "") -> Settings:
     return parse(f"""
 name: {name}
 kafka:
@@ -129,7 +130,7 @@ kafka:
   sasl_password: {SECRET}
   properties: {{security.protocol: SASL_PLAINTEXT, sasl.mechanism: PLAIN, sasl.username: cdc}}
 databases: {{warehouse: {{url: "postgresql://h/d"}}}}
-connectors: {{warehouse: {{type: postgres_wal, database: warehouse, tables: [public.orders]}}}}
+connectors: {{warehouse: {{type: postgres_wal, database: warehouse, tables: [public.orders]{more}}}}}
 """)
 
 
@@ -177,6 +178,25 @@ def test_the_acls_it_prints_are_enough_to_publish(guarded: KafkaWithLogin, prefi
     publisher.publish(batch)
     assert Publisher(settings, "warehouse").take_over() == Position("1")
     assert [f.message for f in checked(settings) if f.level in ("error", "warning")] == []
+
+
+def test_the_acls_it_prints_are_enough_to_go_on_where_debezium_stopped(guarded: KafkaWithLogin, prefix: str) -> None:
+    settings = with_login(guarded, prefix, ", start_from: {lsn: 1}, messages: {}")
+    topic = f"{prefix}.public.orders"
+    bootstrap = {"bootstrap.servers": guarded.bootstrap_servers}
+    made(AdminClient(bootstrap), NewTopic(topic, 1, 1), NewTopic(f"{prefix}.message", 1, 1))
+    source = {"name": prefix, "txId": 1, "lsn": 5, "sequence": '[null,"5"]'}
+    event = orjson.dumps({"op": "c", "after": {"id": 1}, "source": source})
+    producer = Producer(bootstrap)
+    producer.produce(topic, event, b'{"id":1}')
+    producer.produce(f"{prefix}.message", b"{}")
+    assert producer.flush(30) == 0
+    grant(guarded, acls.needed(settings))
+    publisher = Publisher(settings, "warehouse")
+    assert publisher.take_over() is None
+    there, new = ((topic, b'{"id":%d}' % id, event, BY_KEY, 0, None) for id in (1, 2))
+    publisher.publish(Batch([there, new], Position("1"), [EventTopic(topic, "public.orders", ("id",))]))
+    assert [message.key() for message in messages(guarded.bootstrap_servers, [topic])] == [there[1], new[1]]
 
 
 def test_an_acl_that_is_missing_is_found_with_the_line_that_grants_it(guarded: KafkaWithLogin, prefix: str) -> None:
