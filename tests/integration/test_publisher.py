@@ -31,7 +31,8 @@ def settings_of(kafka: KafkaServer, prefix: str, topics: str = "") -> Settings:
         f"name: {prefix}\nkafka: {{bootstrap_servers: '{kafka.bootstrap_servers}'}}\n"
         f"topics:\n  defaults: {{partitions: {PARTITIONS}, replication_factor: 1}}\n{topics}"
         "databases: {d: {url: postgresql://h/d}}\n"
-        "connectors: {source: {type: postgres_wal, database: d, tables: [public.t]}}\n"
+        "connectors: {source: {type: postgres_wal, database: d, tables: [public.t]}, "
+        "other: {type: postgres_wal, database: d, tables: [public.o]}}\n"
     )
 
 
