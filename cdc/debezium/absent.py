@@ -36,12 +36,6 @@ _NO_LINEAGE = "there is no OpenLineage here"
 _SIZES = "`batch` bounds what is in memory, and needs no tuning for latency"
 
 LACKING = (
-    Absent(
-        "transforms",
-        "Kafka Connect's are not applied; `transforms` and `outbox` of a table are ours: docs/transforms.md",
-        "",
-    ),
-    Absent("predicates", "there are no transformations that they would choose for", ""),
     Absent("converters", "columns are written as their types are; there are no converters of one's own", ""),
     Absent(
         "post.processors", "there are no post processors; unchanged values are read anew with `unchanged: reselect`", ""
@@ -109,8 +103,6 @@ NEEDLESS = (
     Absent("include.schema.comments", "Debezium's PostgreSQL connector reads no comments"),
     Absent("tasks.max", "one process reads a slot, as one task does"),
     Absent("tasks.max.enforce", "one process reads a slot, as one task does"),
-    Absent("transforms.*", "`transforms` is told of"),
-    Absent("predicates.*", "`predicates` is told of"),
     Absent("exactly.once.support", "events are always published exactly once"),
     Absent("transaction.boundary", "events are always published exactly once"),
     Absent("transaction.boundary.interval.ms", "events are always published exactly once"),

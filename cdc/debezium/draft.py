@@ -10,6 +10,19 @@ class Variable(str):
     """Text with `${VAR}` in it, which the YAML keeps as it stands."""
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is said of a property.
+
+    Args:
+        name: of the property, as it was given; it may hold a salt (see `values.shown`).
+        words: what is the matter.
+    """
+
+    name: str = field(repr=False)
+    words: str
+
+
 @dataclass(slots=True)
 class Draft:
     """Sections of our document, as rules fill them.

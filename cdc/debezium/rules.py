@@ -243,6 +243,7 @@ def _cleanup(value: str) -> str:
     return word(value.replace(" ", ""), ("compact", "delete", "compact,delete"))
 
 
+_OF_TABLES = "`outbox`, `format`, `topic`, `transforms`"
 _ADDRESS = "`databases.source.url`"
 _TEMPORAL = ("adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds")
 _ADJUSTMENTS = ("none", "avro", "avro_unicode")
@@ -332,6 +333,10 @@ TAKEN = (
     Rule("value.converter", "`format`", _converter),
     Rule("key.converter.schemas.enable", "`format`", _schemas),
     Rule("value.converter.schemas.enable", "`format`", _schemas),
+    Rule("transforms", _OF_TABLES, _apart, "See below; what is not taken over is told."),
+    Rule("transforms.NAME.…", _OF_TABLES, _apart, expression=r"transforms\..+"),
+    Rule("predicates", "`tables`", _apart, "`TopicNameMatches`."),
+    Rule("predicates.NAME.…", "`tables`", _apart, expression=r"predicates\..+"),
     Rule("topic.creation.default.partitions", "`topics.defaults.partitions`", _topic("partitions", whole)),
     Rule(
         "topic.creation.default.replication.factor",

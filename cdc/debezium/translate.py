@@ -9,23 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from cdc.debezium.absent import LACKING, NEEDLESS
-from cdc.debezium.draft import Draft, Variable
+from cdc.debezium.draft import Draft, Told, Variable
 from cdc.debezium.rules import TAKEN, Rule
+from cdc.debezium.smts import choices
 from cdc.debezium.tables import entries
 from cdc.debezium.values import BadValue, refers
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What is said of a property.
-
-    Args:
-        name: of the property, as it was given; it may hold a salt (see `values.shown`).
-        words: what is the matter.
-    """
-
-    name: str = field(repr=False)
-    words: str
 
 
 @dataclass(slots=True)
@@ -75,7 +63,7 @@ def translate(name: str, config: Mapping[str, str]) -> Translation:
         del draft.connector["heartbeat"]  # a prefix alone turns nothing on
     tables: dict[str, dict[str, Any]] = {}
     try:
-        tables = entries(config, draft.table, draft.remarks)
+        tables = entries(config, draft.table, choices(config, draft, wrong, lost), draft.remarks)
     except BadValue as error:
         wrong.append(Told("", str(error)))
     wrong += _missing(config)

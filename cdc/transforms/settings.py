@@ -70,7 +70,7 @@ class Step(Model):
     headers: dict[str, str] | None = None
     """Header → its text; `{column}` stands for a value of the row."""
     key: dict[str, str] | None = None
-    """Member of the key → its text, added to the key; `{schema}` and `{table}` stand for the source's names."""
+    """Member of the key → its text, added to the key; `{name}`, `{schema}`, `{table}` in it are the source's."""
     filter: FilterStep | None = None
     """Which events go on."""
     route: RouteStep | None = None
