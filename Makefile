@@ -18,7 +18,7 @@ GOLDEN ?= $(CASES)/../golden
 OUT ?= build/conformance
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test conformance compare defects fuzz bench env lock schema clean
+.PHONY: help demo check test conformance compare defects fuzz bench env lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -28,6 +28,7 @@ from cdc.settings import Settings
 from cdc.stored import Home
 
 from .ahead import ahead
+from .forms import TopicForm
 from .known import Known
 from .marks import Marks, healing
 from .poll import Altered, TablePoll
@@ -255,23 +256,27 @@ class SqlPollConnector:
 
     def _taken_over(self, found: Found, spool: Spool) -> TablePoll:
         """A table as it is now; of one that was gone all is known still: its last events may be under way."""
-        before = self._ever.get(found.polled.name)
-        if before is not None:
+        before, schemas = self._ever.get(found.polled.name), found.rows.schemas()
+        if before is not None and before.found.rows.schemas() == schemas:
             before.found = found
+            return before
+        form = TopicForm(self._settings, self._section.format_of(found.polled.options), schemas, found.polled.name)
+        if before is not None:
+            before.found, before.form = found, form
             return before
         known = Known(spool, len(self._ever))
         admin = client(AdminClient, self._settings.kafka)
         home = homes.look(admin, [found.polled.topic]).get(found.polled.topic)
         if home is not None:
-            self._load(known, found, home)
-        made = TablePoll(found, self._source, self._settings, self._section, known, self._marks, self._rest)
+            self._load(known, form, found, home)
+        made = TablePoll(found, self._source, self._settings, self._section, form, known, self._marks, self._rest)
         self._ever[found.polled.name] = made
         return made
 
-    def _load(self, known: Known, found: Found, home: Home) -> None:
+    def _load(self, known: Known, form: TopicForm, found: Found, home: Home) -> None:
         began, topic = time.monotonic(), found.polled.topic
         for messages in committed(self._settings.kafka, topic, home.partitions, self._stop.is_set):
-            known.load(messages)
+            known.load(messages, form)
         if keys := len(known):
             self._log.info("topic read", topic=topic, keys=keys, seconds=round(time.monotonic() - began, 1))
 

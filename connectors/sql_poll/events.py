@@ -11,7 +11,8 @@ from cdc.event import BY_KEY, Record
 from cdc.formats.debezium_json import SourceInfo, polled_tail
 from cdc.schemas import Column, TableSchema
 
-from .known import AFTER, NEW_ROW, Change
+from .forms import TopicForm
+from .known import Change
 from .rows import Polled
 
 _ZEROS: Final = {
@@ -39,6 +40,7 @@ class Events:
         polled: the table.
         source: for the envelope.
         schema: its columns.
+        form: of the topic's records.
         position: `cdc.pos` of all of them.
         read_us: when the pass began, by the source's clock, µs since the Unix epoch.
         now_ns: the same by ours, ns.
@@ -50,6 +52,7 @@ class Events:
         polled: Polled,
         source: SourceInfo,
         schema: TableSchema,
+        form: TopicForm,
         position: str,
         read_us: int,
         now_ns: int,
@@ -59,31 +62,30 @@ class Events:
         self._topic = polled.topic
         self._key = polled.key
         self._columns = schema.columns
-        self._first = first
-        snapshot = "true" if first else "false"
+        self._first, self._form = first, form
+        snapshot, where = "true" if first else "false", (source, polled.schema, polled.table)
         self._tails = {
-            op: polled_tail(source, polled.schema, polled.table, read_us, now_ns, position, op, snapshot)
-            for op in "crud"
+            op: form.tail(polled_tail(*where, read_us, now_ns, position, op, snapshot), op, position) for op in "crud"
         }
-        self._before = NEW_ROW[:AFTER]
 
     def changed(self, changes: Iterable[Change]) -> list[Record]:
         """Records of rows: `r` in the first pass, then `c` of new ones, `u` of others; nobody knows what was before."""
-        before, topic = self._before, self._topic
+        form, topic = self._form, self._topic
         new, old = (self._tails["r"], self._tails["r"]) if self._first else (self._tails["c"], self._tails["u"])
         return [
-            (topic, change.key, before + change.row + (new if change.new else old), BY_KEY, 0, None)
+            (topic, form.key(change.key), form.changed(change.row, new if change.new else old), BY_KEY, 0, None)
             for change in changes
         ]
 
     def gone(self, keys: Iterable[bytes]) -> list[Record]:
         """A delete and a tombstone for each key; `before` has the key, and of other columns what stands for unknown."""
         records: list[Record] = []
+        form, tail = self._form, self._tails["d"]
         for key in keys:
             held = orjson.loads(key)
             row = {column.name: held[column.name] if column.name in held else _zero(column) for column in self._columns}
-            value = b'{"before":' + orjson.dumps(row) + b',"after":null' + self._tails["d"]
-            records += [(self._topic, key, value, BY_KEY, 0, None), (self._topic, key, None, BY_KEY, 0, None)]
+            written, value = form.key(key), form.deleted(orjson.dumps(row), tail)
+            records += [(self._topic, written, value, BY_KEY, 0, None), (self._topic, written, None, BY_KEY, 0, None)]
         return records
 
 

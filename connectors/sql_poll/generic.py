@@ -15,9 +15,12 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
 from cdc.errors import ConfigError, Problem, ProtocolError, SourceError, SourceUnavailable
+from cdc.formats import contract
+from cdc.formats.columns import described as connect_schemas
 from cdc.schemas import Column, TableSchema
 from cdc.table_settings import Constant
 
+from .forms import style_of
 from .rows import Polled, Row
 from .temporal import NoForm, is_zero_date
 from .values import MYSQL, Convert, Kind, kind_of
@@ -70,6 +73,7 @@ class GenericRows:
         described: all its columns.
         database: the dialect's name.
         decimal: form of numerics: `string`, `double` or `precise`.
+        format: of the topic's records.
         mask_key: of HMACs.
     Raises: ConfigError: settings ask what a column cannot give.
     """
@@ -81,9 +85,10 @@ class GenericRows:
         database: str,
         *,
         decimal: str,
+        format: str,
         mask_key: bytes | None,
     ) -> None:
-        self.polled = polled
+        self.polled, self._style = polled, style_of(format, polled.name, polled.columns)
         kinds = {one.name: (kind_of(one.type, database, decimal), one) for one in described}
         _check(polled, kinds, mask_key)
         self._names = polled.columns
@@ -94,7 +99,11 @@ class GenericRows:
         self._converts = [(at, convert) for at, (_, convert) in enumerate(planned) if convert is not None]
 
     def describe(self, position: str) -> TableSchema:
-        return TableSchema(self.polled.name, self.polled.topic, self._described, self.polled.key, position)
+        polled = self.polled
+        return TableSchema(polled.name, polled.topic, self._described, polled.key, position, format=self._style.format)
+
+    def schemas(self) -> contract.Described:
+        return connect_schemas(self.describe(""), self._style)
 
     def read(
         self, connection: sa.Connection, extras: Sequence[sa.ColumnElement[Any]], rest: sa.Select[Any]

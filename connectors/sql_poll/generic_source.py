@@ -154,7 +154,15 @@ class GenericSource:
     def _rows(self, polled: Polled, described: Sequence[Described]) -> GenericRows:
         secret = self._section.mask_key
         key = secret.get_secret_value().encode() if secret is not None else None
-        return GenericRows(polled, described, self._kind, decimal=self._section.decimal, mask_key=key)
+        section = self._section
+        return GenericRows(
+            polled,
+            described,
+            self._kind,
+            decimal=section.decimal,
+            format=section.format_of(polled.options),
+            mask_key=key,
+        )
 
     def _written(self, text: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
         """A text, to be compared by its characters."""

@@ -6,17 +6,12 @@ changed and what is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from hashlib import blake2b
-from typing import Final, NamedTuple
-
-import orjson
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from cdc.fold import Message, Spool
 
-NEW_ROW: Final = b'{"before":null,"after":{'
-AFTER: Final = len(NEW_ROW) - 1
-BEHIND: Final = b',"source":{"version":'
+from .forms import TopicForm
 
 
 class Change(NamedTuple):
@@ -48,30 +43,34 @@ class Known:
         self._unmet = f"SELECT key FROM {name} WHERE met <> ? AND key > ? ORDER BY key LIMIT ?"
         self._count = f"SELECT count(*) FROM {name}"
 
-    def load(self, messages: Iterable[Message]) -> None:
+    def load(self, messages: Iterable[Message], form: TopicForm) -> None:
         """Take in records of the topic, each partition in order."""
         with self._spool.writing() as execute:
             for message in messages:
-                key, value = message.key(), message.value()
-                if key is None:
+                key = message.key()
+                held = None if key is None else form.held(key, message.value())
+                if held is None:
                     continue
-                digest = None if value is None else digest_of(value)
+                key, digest = held
                 if digest is None:
                     execute(self._delete, (key,)).fetchall()
                 else:
                     execute(self._put, (key, digest, 0))
 
-    def changes(self, rows: Iterable[tuple[bytes, bytes]], met: int) -> list[Change]:
+    def changes(
+        self, rows: Iterable[tuple[bytes, bytes]], met: int, digest_of: Callable[[bytes], bytes]
+    ) -> list[Change]:
         """Those rows that readers do not have as they are; from now on they do.
 
         Args:
             rows: keys and rows, as JSON.
             met: the pass that meets them; above 0.
+            digest_of: a row → its digest.
         """
         changed: list[Change] = []
         with self._spool.writing() as execute:
             for key, row in rows:
-                digest = blake2b(row, digest_size=16).digest()
+                digest = digest_of(row)
                 had = execute(self._get, (key,)).fetchone()
                 if had is None or had[0] != digest:
                     changed.append(Change(key, row, had is None))
@@ -91,15 +90,3 @@ class Known:
     def __len__(self) -> int:
         with self._spool.writing() as execute:
             return int(execute(self._count).fetchone()[0])
-
-
-def digest_of(value: bytes) -> bytes | None:
-    """Of the row in an event, or None if the event says that it is gone."""
-    end = value.rfind(BEHIND)
-    if value.startswith(NEW_ROW) and end > 0:
-        return blake2b(value[AFTER:end], digest_size=16).digest()
-    try:
-        after = orjson.loads(value)["after"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return b""
-    return None if after is None else blake2b(orjson.dumps(after), digest_size=16).digest()

@@ -21,6 +21,7 @@ from cdc.event import BY_KEY, Batch, EventTopic, Record
 from cdc.settings import Settings
 
 from .events import Events
+from .forms import TopicForm
 from .known import Known
 from .marks import Mark, Marks
 from .modes import Pass
@@ -65,6 +66,7 @@ class TablePoll:
         found: the table as it is.
         source: where it is.
         settings, section: the bridge's and the connector's.
+        form: of its topic's records.
         known: what readers have of it.
         marks: how far all tables are.
         rest: called between pages with the rows just read and the seconds that it took; raises when it is time to
@@ -75,6 +77,7 @@ class TablePoll:
     source: Source
     settings: Settings
     section: SqlPollSettings
+    form: TopicForm
     known: Known
     marks: Marks
     rest: Callable[[int, float], bool]
@@ -217,7 +220,7 @@ class TablePoll:
         """Of the next page."""
         position, polled = self.marks.step(), self.found.polled
         schema, first = self.found.rows.describe(position), mark.watermark is None
-        return Events(polled, self.source.info, schema, position, self._read_us, self._read_ns, first=first)
+        return Events(polled, self.source.info, schema, self.form, position, self._read_us, self._read_ns, first=first)
 
     def _deletes(self, connection: sa.Connection) -> Iterator[Batch]:
         """What the log of deletes has, and the table has not."""
@@ -321,7 +324,7 @@ class _Page:
         self.last = found.rows.stored(extras)
 
     def _take(self, some: list[tuple[bytes, bytes]]) -> int:
-        changes = self._poll.known.changes(some, self._met)
+        changes = self._poll.known.changes(some, self._met, self._poll.form.digest)
         self.count += len(some)
         some.clear()
         self.left += self._events.changed(changes)

@@ -18,8 +18,10 @@ from sqlalchemy.dialects import postgresql
 
 from cdc import __version__
 from cdc.errors import ProtocolError, SourceError, SourceUnavailable
+from cdc.formats import contract
 from cdc.formats.debezium_json import SourceInfo
 from cdc.formats.handling import Handling
+from cdc.formats.postgres.described import described as connect_schemas
 from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import Facts, plan_table
 from cdc.formats.postgres.relation import Relation, RelationColumn
@@ -29,6 +31,7 @@ from cdc.settings import Settings
 
 from .copying import copied
 from .entries import There
+from .forms import style_of
 from .rows import Polled, Row
 from .settings import SqlPollSettings
 
@@ -128,6 +131,7 @@ class PostgresRows:
             topic=polled.topic,
             source=SourceInfo(settings.name, connection.info.dbname, __version__),
             handling=Handling(section.decimal),
+            style=style_of(section.format_of(polled.options), polled.name, polled.columns),
             mask_key=secret.get_secret_value().encode() if secret is not None else None,
             facts=Facts(not_null=not_null),
         )
@@ -140,6 +144,9 @@ class PostgresRows:
 
     def describe(self, position: str) -> TableSchema:
         return self._plan.schema(position)
+
+    def schemas(self) -> contract.Described:
+        return connect_schemas(self._plan)
 
     def read(
         self, connection: sa.Connection, extras: Sequence[sa.ColumnElement[Any]], rest: sa.Select[Any]

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from cdc.formats.contract import Described
 from cdc.schemas import TableSchema
 
 from .settings import PolledTable
@@ -52,6 +53,10 @@ class Rows(Protocol):
         Args:
             position: `cdc.pos` of the first event that has this form.
         """
+        ...
+
+    def schemas(self) -> Described:
+        """Kafka Connect's schemas of its keys and events."""
         ...
 
     def read(

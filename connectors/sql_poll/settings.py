@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 
 from cdc import drivers, patterns
 from cdc.databases import kind
+from cdc.formats import contract
 from cdc.settings import ConnectorSettings, Duration, Model, Settings, Size, Wrong
 from cdc.table_settings import Asterisks, ColumnSettings, Hashed, ListToo, listed_tables
 
@@ -42,6 +43,8 @@ class PolledTable(ColumnSettings):
     """`schema.table` that a trigger writes deleted keys to; `cdc check` prints its SQL."""
     compare_every: Duration = 3600.0
     """How often all keys are compared."""
+    format: str | None = None
+    """Of the table's keys and values, if not the connector's."""
 
 
 class PageSettings(Model):
@@ -83,6 +86,9 @@ class SqlPollSettings(ConnectorSettings):
     """Each poll begins up to so much later, at random."""
     not_between: tuple[str, ...] = ()
     """Times of day at which no poll begins or goes on to its next page: `02:00-04:30`, `22:00-06:00`."""
+    format: str = "debezium-json"
+    """Of keys and values, one that is installed: `debezium-json`, `debezium-json-schemas`, `json`, `avro`. See
+    docs/formats.md."""
     decimal: Literal["string", "double", "precise"] = "string"
     """Numerics as `string` (exact), `double`, or `precise` (Connect Decimal, base64)."""
     mask_key: SecretStr | None = None
@@ -134,12 +140,22 @@ class SqlPollSettings(ConnectorSettings):
     def captured(self) -> Sequence[str]:
         return list(self.tables)
 
+    def format_of(self, options: PolledTable) -> str:
+        """Of a table's topic."""
+        return options.format or self.format
+
+    def formats(self) -> Set[str]:
+        return {self.format, *map(self.format_of, self.tables.values())}
+
     def wrongs(self, settings: Settings, name: str) -> Iterator[Wrong]:
         database = settings.databases.get(self.database)
         elsewhere = "" if database is None else kind(database).replace("postgresql", "")
         if elsewhere and self.busy != BusySettings():
             yield Wrong(("busy",), f"needs PostgreSQL, and this is {elsewhere}", "remove it")
+        yield from contract.wrongs_of(settings, self.format, ("format",))
         for table, options in self.tables.items():
+            if options.format is not None:
+                yield from contract.wrongs_of(settings, options.format, ("tables", table, "format"))
             wrongs = [
                 *self._table_wrongs(table, options),
                 *(_elsewhere_wrongs(options, elsewhere) if elsewhere else ()),
