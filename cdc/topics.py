@@ -201,6 +201,8 @@ _FOR_NOW = frozenset(
         KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.REPLICA_NOT_AVAILABLE,
         KafkaError.NETWORK_EXCEPTION,
+        KafkaError.FENCED_LEADER_EPOCH,  # broker and client do not know the same leader yet
+        KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.NOT_CONTROLLER,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,

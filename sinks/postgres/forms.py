@@ -99,6 +99,8 @@ def converter(column: Column) -> Convert:
         # The one type of PostgreSQL's own whose typdelim is no comma: a box has commas itself.
         delimiter = ";" if column.target_type.startswith("box[") else ","
         element = converter(column.items) if column.items else text
+        if column.target_type in ("int2vector", "oidvector"):
+            return partial(_vector_of_integers, element)
         return partial(_array, element, _holds_lists(column.items), delimiter)
     if column.parameters.get("type") == "hstore":
         return structs.hstore
@@ -255,6 +257,13 @@ _BY_KIND: Final[Mapping[Kind, Convert]] = {
 }
 
 
+def _vector_of_integers(element: Convert, value: Any) -> str:
+    """PostgreSQL's own, no array to SQL."""
+    if not isinstance(value, list):
+        raise ValueError("not an array")
+    return " ".join(map(element, value))
+
+
 def _holds_lists(items: Column | None) -> bool:
     """Whether an element is itself a JSON array (a vector); else an inner array is one more dimension."""
     return items is not None and items.form == "array"
@@ -267,10 +276,15 @@ def _array(element: Convert, of_lists: bool, delimiter: str, value: Any) -> str:
     return "{" + delimiter.join(_element(element, of_lists, delimiter, item) for item in value) + "}"
 
 
+def _is_element(item: list[Any]) -> bool:
+    """Whether a list is a vector; else it is an array of vectors. Those hold numbers alone, and at least one."""
+    return not any(part is None or isinstance(part, list) for part in item)
+
+
 def _element(convert: Convert, of_lists: bool, delimiter: str, item: Any) -> str:
     if item is None:
         return "NULL"
-    if isinstance(item, list) and not of_lists:
+    if isinstance(item, list) and not (of_lists and _is_element(item)):
         return _array(convert, of_lists, delimiter, item)
     return '"' + convert(item).replace("\\", "\\\\").replace('"', '\\"') + '"'
 

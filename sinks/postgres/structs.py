@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -28,17 +30,26 @@ def geometry(value: Any) -> str:
     return decoded(_member(value, "wkb")).hex().upper()
 
 
+def _single(value: Any) -> str:
+    """As PostgreSQL writes a `real`, since a target may have vectors as text: from 1e+06 on with an exponent."""
+    written = _coordinate(value)
+    if not 1e6 <= abs(float(value)) < math.inf:
+        return written
+    digits = Decimal(written).normalize().as_tuple().digits
+    return f"{float(value):.{len(digits) - 1}e}"
+
+
 def vector(value: Any) -> str:
     if not isinstance(value, list):
         raise ValueError("not an array")
-    return "[" + ",".join(map(_coordinate, value)) + "]"
+    return "[" + ",".join(map(_single, value)) + "]"
 
 
 def sparse_vector(value: Any) -> str:
     pairs = _member(value, "vector")
     if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         raise ValueError("not pairs of index and element")
-    elements = ",".join(f"{whole(index)}:{_coordinate(element)}" for index, element in pairs)
+    elements = ",".join(f"{whole(index)}:{_single(element)}" for index, element in pairs)
     return f"{{{elements}}}/{whole(_member(value, 'dimensions'))}"
 
 

@@ -78,6 +78,8 @@ def test_old_dates_are_julian_ones_in_java(text: bytes, instant: bytes) -> None:
 
 def test_the_fields_of_an_old_date_have_no_era_and_no_ten_days() -> None:
     assert sql_timestamp_fields(b"0044-03-15 12:00:00+00 BC") == b"0044-03-15 12:00:00+00"
+    assert sql_timestamp_fields(b"0005-02-29 12:00:00+00 BC") == b"0005-03-01 12:00:00+00"
+    assert sql_timestamp_fields(b"0004-02-29 12:00:00+00") == b"0004-02-29 12:00:00+00"
     assert sql_timestamp_fields(b"1582-10-05 01:00:00+00") == b"1582-10-15 01:00:00+00"
     assert sql_timestamp_fields(b"1582-10-04 01:00:00+00") == b"1582-10-04 01:00:00+00"
 

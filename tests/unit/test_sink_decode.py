@@ -357,6 +357,40 @@ def test_forms_that_only_the_general_path_knows() -> None:
     assert converted("-4712-01-01T00:00:00.000000Z", type_="timestamptz") == "4713-01-01T00:00:00.000000Z BC"
 
 
+def test_vectors_have_the_text_that_postgres_gives_them() -> None:
+    doubles = {"form": "array", "semantic": "io.debezium.data.DoubleVector"}
+    sparse = {"form": "struct", "semantic": "io.debezium.data.SparseDoubleVector"}
+    numbers = [999999.0, 1000000.0, -1234567.0, 5.5109767e15, 3e38, 0.0001, 1e-05, -0.0]
+    text = "999999,1e+06,-1.234567e+06,5.5109767e+15,3e+38,0.0001,1e-05,-0"
+    assert converted(numbers, type_="text", **doubles) == f"[{text}]"
+    assert converted({"dimensions": 5, "vector": [[1, 1e7]]}, type_="text", **sparse) == "{1:1e+07}/5"
+
+
+def test_arrays_of_vectors_may_have_more_dimensions() -> None:
+    vectors = {"form": "array", "items": column("c", "text", form="array", semantic="io.debezium.data.DoubleVector")}
+    assert converted([[1.5, 2.0], None], type_="text[]", **vectors) == '{"[1.5,2]",NULL}'
+    assert converted([[[1.5], None], [None, [2.0]]], type_="text[]", **vectors) == '{{"[1.5]",NULL},{NULL,"[2]"}}'
+    assert converted([[None, None]], type_="text[]", **vectors) == "{{NULL,NULL}}"
+
+
+def test_vectors_of_integers_that_are_arrays_to_debezium_are_none_to_postgres() -> None:
+    for type_, items in (("int2vector", "smallint"), ("oidvector", "bigint")):
+        assert converted([], type_=type_, form="array", items=column("c", items)) == ""
+        assert converted([1, 2], type_=type_, form="array", items=column("c", items)) == "1 2"
+
+
+def test_the_infinity_that_debezium_has_in_arrays_of_timestamptz_is_one() -> None:
+    for at in ("+292269055-12-02T23:00:00Z", "+292269055-12-02T23:00:00.000Z", "-infinity"):
+        assert converted([at], type_="timestamptz[]") == '{"-infinity"}'
+    assert converted(["+292269-12-02T23:00:00Z"], type_="timestamptz[]") == '{"292269-12-02T23:00:00Z"}'
+
+
+def test_a_timestamp_that_debezium_wrapped_around_is_the_last_that_fits() -> None:
+    assert converted(-(2**63) + 5, type_="timestamp") == "294247-01-10 04:00:54.775807"
+    assert converted(-210_866_803_200_000_000, type_="timestamp") == "4714-11-24 00:00:00 BC"
+    assert converted(-9_223_372_036_832_400_000, type_="timestamp") == "-infinity"
+
+
 def test_a_numeric_may_have_as_many_digits_as_postgres_stores_and_no_more() -> None:
     variable = {"type_": "numeric", "form": "struct", "semantic": "io.debezium.data.VariableScaleDecimal"}
     number = 10**100_000 + 7

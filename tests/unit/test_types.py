@@ -24,6 +24,7 @@ from connectors.postgres_wal.options import TableOptions
 from tests.unit.row_messages import TYPES, column, insert, relation
 
 ENUM, DOMAIN, DOMAIN2, ARRAY_DOMAIN, LTREE, RANGE, COMPOSITE, ENUMS, ARRAYS, BOXES, BOX = range(50_000, 50_011)
+VECTOR, VECTORS = 22, 1006
 
 OWN_TYPES = TYPES | {
     ENUM: TypeInfo(ENUM, "Mood", "shop", "e", labels=("sad", "happy")),
@@ -37,6 +38,8 @@ OWN_TYPES = TYPES | {
     COMPOSITE: TypeInfo(COMPOSITE, "address", "shop", "c"),
     BOX: TypeInfo(BOX, "box", "pg_catalog", "b"),
     BOXES: TypeInfo(BOXES, "_box", "pg_catalog", "b", element_oid=BOX, delimiter=";"),
+    VECTOR: TypeInfo(VECTOR, "int2vector", "pg_catalog", "b"),
+    VECTORS: TypeInfo(VECTORS, "_int2vector", "pg_catalog", "b", element_oid=VECTOR),
 }
 
 
@@ -239,6 +242,13 @@ def test_an_array_of_a_domain_over_an_array_has_its_elements_text() -> None:
     assert after(own(ARRAYS), '{"{1,2}"}') == ["{1,2}"]
 
 
+@pytest.mark.parametrize("quirks", [True, False])
+def test_an_array_of_vectors_that_are_arrays_to_debezium_has_their_text(quirks: bool) -> None:
+    handling = Handling(quirks=quirks)
+    assert after(own(VECTOR), "1 2", handling=handling) == ([] if quirks else "1 2")
+    assert after(own(VECTORS), '{"1 2",NULL}', handling=handling) == ["1 2", None]
+
+
 DESCRIPTIONS = [
     (20, -1, "bigint", "bigint"),
     (1700, numeric(12, 2), "numeric(12,2)", "numeric(12,2)"),
@@ -247,8 +257,8 @@ DESCRIPTIONS = [
     (1042, 9, "character(5)", "character(5)"),
     (1114, 3, "timestamp(3) without time zone", "timestamp(3) without time zone"),
     (1184, -1, "timestamp with time zone", "timestamp with time zone"),
-    (1186, 0x1C08 << 16 | 3, "interval day to second(3)", "interval day to second(3)"),
-    (1186, 0x0006 << 16 | 0xFFFF, "interval year to month", "interval year to month"),
+    (1186, 0x1C08 << 16 | 3, "interval day to second(3)", "interval(3)"),
+    (1186, 0x0006 << 16 | 0xFFFF, "interval year to month", "interval"),
     (1560, 3, "bit(3)", "bit(3)"),
     (18, -1, '"char"', '"char"'),
     (100_025, -1, "text[]", "text[]"),

@@ -190,6 +190,8 @@ def _array(info: TypeInfo, modifier: int, types: Mapping[int, TypeInfo], handlin
             return None
         if inner is not None and inner.kind == "d":
             form = _unknown("", handling)
+    if form is not None and form.transcoder is Transcoder.CONSTANT:  # an array of int2vector, itself one with quirks
+        form = _unknown("", handling)
     if form is None:
         return None
     if form.transcoder is Transcoder.ARRAY:  # an array of a domain over an array

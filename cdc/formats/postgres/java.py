@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from calendar import isleap
 from collections.abc import Sequence
 
 
@@ -64,7 +65,10 @@ def sql_timestamp_fields(text: bytes) -> bytes:
     year, month, day, rest = _date_parts(text)
     if (1582, 10, 4) < (year, month, day) < _FIRST_GREGORIAN:
         return b"1582-10-%02d%s" % (day + 10, rest)
-    return text.removesuffix(b" BC")
+    plain = text.removesuffix(b" BC")
+    if (month, day) == (2, 29) and not isleap(int(plain[:4])):  # a leap day BC
+        return b"%s-03-01%s" % (plain[:4], rest)
+    return plain
 
 
 _FIRST_GREGORIAN = (1582, 10, 15)

@@ -134,6 +134,9 @@ _INTERVAL_FIELDS: Final[Mapping[int, str]] = {
     0x1800: " minute to second",
 }
 
+_ALL_FIELDS: Final = 0x7FFF << 16
+"""Of an interval's modifier."""
+
 
 def type_text(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> str:
     """A column's type as SQL writes it, with schema unless built in: `numeric(12,2)`, `shop.mood[]`."""
@@ -208,4 +211,6 @@ def target_type(type_oid: int, modifier: int, types: Mapping[int, TypeInfo]) -> 
         return "text"
     if info.name == "money":  # its text depends on the locale, and events have it without
         return "numeric"
+    if info.name == "interval" and modifier >= 0:  # an event may have no more than its length, in days and smaller
+        modifier |= _ALL_FIELDS
     return type_text(info.oid, modifier, types)
