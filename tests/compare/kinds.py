@@ -52,7 +52,7 @@ class Kind:
 
 def random_kind(random: Random) -> Kind:
     """A type, an array now and then."""
-    kind = random.choice(_KINDS)(random)
+    kind = random.choice(KINDS)(random)
     if random.random() < 0.15 and not kind.sql.startswith(_NO_ARRAYS):
         return Kind(f"{kind.sql}[]", _array(kind.value, ";" if kind.sql == "box" else ","), required=False)
     return kind
@@ -61,7 +61,7 @@ def random_kind(random: Random) -> Kind:
 def random_key(random: Random) -> Kind:
     """A type that a primary key may be of."""
     while True:
-        kind = random.choice(_KINDS)(random)
+        kind = random.choice(KINDS)(random)
         if kind.key:
             return kind
 
@@ -351,7 +351,7 @@ def _others(random: Random) -> Kind:
     )
 
 
-_KINDS: Final[tuple[Callable[[Random], Kind], ...]] = (
+KINDS: Final[tuple[Callable[[Random], Kind], ...]] = (
     _integer("smallint", 16),
     _integer("integer", 32),
     _integer("bigint", 64),
@@ -384,3 +384,4 @@ _KINDS: Final[tuple[Callable[[Random], Kind], ...]] = (
     _own,
     _others,
 )
+"""What a column may be of: each makes variants of a type, or of types that are alike."""

@@ -18,6 +18,8 @@ from connectors.postgres_wal.tables import Planner
 from sinks.postgres.settings import PostgresSinkSettings
 from sinks.postgres.sink import PostgresSink
 from tests.databases import Database
+from tests.round_trips.run import has_libxml
+from tests.round_trips.values import EXAMPLES, PRELUDE, SEED, arrays, collect, columns
 from tests.schema_registry import running
 
 SAMPLES: dict[str, list[str]] = {
@@ -160,6 +162,52 @@ def test_values_of_extensions_come_out_of_avro(database: Database, mode: dict[st
         database.execute(f"CREATE EXTENSION {extension}")
     with running() as registry:
         assert _differences(database, EXTENSIONS, {**mode, "format": "avro"}, registry.url) == {}
+
+
+MANNERED = (
+    *("numeric(5,2)", "numeric(38,38)", "bytea", "date", "time", "time(3)", "timestamp", "timestamp(3)", "timestamptz"),
+    *("interval", "hstore", "box", "circle", "line", "lseg", "path", "polygon", "point", "tsquery", "pg_lsn", "pair"),
+)
+"""Types whose form the settings choose."""
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_random_values_come_out_in_every_form(database: Database, mode: dict[str, Any]) -> None:
+    for statement in PRELUDE:
+        database.execute(statement)
+    strategies = columns()
+    samples = {
+        type_: [
+            text for text in collect(strategies[type_], EXAMPLES, f"{SEED}/{type_}") if _has_form(type_, text, mode)
+        ]
+        for type_ in MANNERED
+    }
+    assert _differences(database, samples, mode) == {}
+
+
+def _has_form(type_: str, text: str, mode: dict[str, Any]) -> bool:
+    """Whether nothing of the value is refused or lost, by docs/types.md."""
+    if type_ == "interval":
+        return mode.get("interval") == "string"
+    if type_.startswith("numeric"):
+        return mode.get("decimal") != "precise" or text != "NaN"
+    if not type_.startswith("timestamp") or type_ == "timestamptz" or "infinity" in text:
+        return True
+    julian = int(text[1:].partition(" ")[0]) if text.startswith("J") else None
+    if mode.get("time_precision") != "nanoseconds":
+        return julian is None or julian < 109_192_000  # years before 294247
+    return 2_334_000 < julian < 2_547_000 if julian else "1678" < text < "2262" and "BC" not in text
+
+
+@pytest.mark.every_postgres
+@pytest.mark.parametrize("written", ["debezium-json", "avro", "json"])
+def test_xml_comes_out_as_it_went_in(database: Database, written: str) -> None:
+    if not has_libxml(database):
+        pytest.skip("this server was built without libxml")
+    texts = collect(columns()["xml"], EXAMPLES, f"{SEED}/xml")
+    in_arrays = [array for array in arrays(texts, ",", EXAMPLES, f"{SEED}/xml[]") if not array.startswith(("{{", "["))]
+    with running() as registry:
+        assert _differences(database, {"xml": texts, "xml[]": in_arrays}, {"format": written}, registry.url) == {}
 
 
 def _differences(
