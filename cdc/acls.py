@@ -66,11 +66,9 @@ def _needed(settings: Settings, chosen: Collection[str] | None) -> Iterator[Acl]
         yield Acl(("Describe", "Write"), "transactional-id", own_id, f"connector {name} publishes exactly once")
         for entry in connector.event_topics(settings.name) or [f"{settings.name}.*"]:
             topic, prefixed = _literal(entry)
-            if connector.goes_on():
-                yield Acl((*making, "Read"), "topic", topic, "events, and those that Debezium published", prefixed)
-                yield Acl(("Describe",), "group", topic, "reads the last of what Debezium published", prefixed)
-            else:
-                yield Acl(making, "topic", topic, "events", prefixed)
+            # Polls and heals, and who goes on where Debezium stopped, read what readers have.
+            yield Acl((*making, "Read"), "topic", topic, "events", prefixed)
+            yield Acl(("Describe",), "group", topic, "reads what is on the topic", prefixed)
         for topic in connector.other_topics(settings.name):
             wanted = (*making, "Read") if connector.goes_on() else making
             yield Acl(wanted, "topic", topic, "messages, transactions or heartbeats")

@@ -26,6 +26,7 @@ from cdc import acls, kafka_check, topics
 from cdc.config import parse
 from cdc.event import BY_KEY, Batch, EventTopic
 from cdc.kafka import kafka_config
+from cdc.offsets import committed
 from cdc.plugins import Finding
 from cdc.position import Position
 from cdc.prove.observed import messages
@@ -177,6 +178,9 @@ def test_the_acls_it_prints_are_enough_to_publish(guarded: KafkaWithLogin, prefi
     )
     publisher.publish(batch)
     assert Publisher(settings, "warehouse").take_over() == Position("1")
+    # As polls and heals do.
+    partitions = publisher.home(topic).partitions
+    assert [one.key() for some in committed(settings.kafka, topic, partitions, bool) for one in some] == [b"1"]
     assert [f.message for f in checked(settings) if f.level in ("error", "warning")] == []
 
 
@@ -208,10 +212,11 @@ def test_an_acl_that_is_missing_is_found_with_the_line_that_grants_it(guarded: K
     wait_for(lambda: any(f.level == "error" for f in checked(settings)), timeout=30)
     (missing,) = [finding for finding in checked(settings) if finding.level == "error"]
     assert missing.subject == f"kafka: topic {topic}"
-    assert missing.message == "User:cdc lacks Write (events)"
+    assert missing.message == "User:cdc lacks Write, Read (events)"
     assert missing.mend == (
         f"kafka-acls.sh --bootstrap-server {HOST}:{guarded.login_port} --add --allow-principal User:cdc "
-        f"--operation Describe --operation DescribeConfigs --operation Create --operation Write --topic {topic}"
+        f"--operation Describe --operation DescribeConfigs --operation Create --operation Write --operation Read "
+        f"--topic {topic}"
     )
     assert SECRET not in repr(checked(settings))
 
