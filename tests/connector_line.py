@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import orjson
@@ -144,3 +144,12 @@ class Line:
 def ids(events: list[Value | None], op: str) -> list[int]:
     """Keys of the events of one kind, in order."""
     return [event["after"]["id"] for event in events if event is not None and event["op"] == op]
+
+
+def still(fact: Callable[[], Any], seconds: float = 1.5) -> Any:
+    """A fact that stays as it is for so long."""
+    first, deadline = fact(), monotonic() + seconds
+    while monotonic() < deadline:
+        assert fact() == first
+        sleep(0.1)
+    return first

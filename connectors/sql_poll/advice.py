@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 from psycopg import sql
@@ -38,17 +38,50 @@ def scan_note(connection: sa.Connection, regclass: str, what: str) -> Finding:
     )
 
 
-def tx_column_sql(polled: Polled, column: str) -> str:
-    """What the owner runs for mode `tx_column`."""
+_FIRES = sa.text("""
+SELECT c.relkind NOT IN ('r', 'p') OR EXISTS (
+    SELECT FROM pg_trigger t
+    WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & :kind = :kind
+) FROM pg_class c WHERE c.oid = to_regclass(:name)
+""")
+
+BEFORE_ROW_UPDATE, DELETE = 19, 8
+"""Bits of `pg_trigger.tgtype`."""
+
+
+def missing_triggers(connection: sa.Connection, polled: Polled, regclass: str, what: str) -> Iterator[Finding]:
+    """What a mode or a log of deletes leans on, and the table has not. Of views it is on what they read."""
+    options = polled.options
+
+    def fires(kind: int) -> bool:
+        with connection.begin():
+            return connection.execute(_FIRES, {"name": regclass, "kind": kind}).scalar() is not False
+
+    if options.mode == "tx_column" and options.column is not None and not fires(BEFORE_ROW_UPDATE):
+        message = f"no trigger sets column {options.column} when a row is changed: that is missed"
+        yield Finding("warning", what, message, tx_column_sql(polled, options.column, there=True))
+    if options.deletes == "log" and not fires(DELETE):
+        message = f"no trigger of it fires for deletes: nothing comes to {options.delete_log}"
+        yield Finding("warning", what, message, "AFTER DELETE, one that inserts the key of OLD there")
+
+
+def tx_column_sql(polled: Polled, column: str, *, there: bool = False) -> str:
+    """What the owner runs for mode `tx_column`.
+
+    Args:
+        there: whether the table has the column.
+    """
     return _sql(
         """
         BEGIN;
-        ALTER TABLE {table} ADD COLUMN {column} xid8;
-        CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS
+        """
+        + ("" if there else "ALTER TABLE {table} ADD COLUMN {column} xid8;")
+        + """
+        CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS
           $$BEGIN NEW.{column} := pg_current_xact_id(); RETURN NEW; END$$;
         CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION {function}();
         CREATE INDEX ON {table} ({column}, {key});
-        COMMIT
+        COMMIT;
         """,
         table=sql.Identifier(polled.schema, polled.table),
         column=sql.Identifier(column),
@@ -58,24 +91,30 @@ def tx_column_sql(polled: Polled, column: str) -> str:
     )
 
 
-def delete_log_sql(polled: Polled, types: Mapping[str, str]) -> str:
+def delete_log_sql(polled: Polled, types: Mapping[str, str], user: str, *, schema_there: bool = True) -> str:
     """What the owner runs for `deletes: log`.
 
     Args:
         types: column of the key → its SQL type.
+        user: the role that polls.
+        schema_there: whether the log's schema is there.
     """
     schema, _, table = (polled.options.delete_log or "").partition(".")
     return _sql(
-        """
+        ("" if schema_there else "CREATE SCHEMA {schema};\nGRANT USAGE ON SCHEMA {schema} TO {user};")
+        + """
         CREATE TABLE {log} ({columns}, _tx xid8 NOT NULL DEFAULT pg_current_xact_id(),
           at timestamptz NOT NULL DEFAULT now());
         CREATE INDEX ON {log} (_tx, {key});
+        GRANT SELECT ON {log} TO {user};
         CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
           $$BEGIN INSERT INTO {log} ({key}) VALUES ({old}); RETURN NULL; END$$;
         CREATE TRIGGER {trigger} AFTER DELETE OR UPDATE OF {key} ON {table}
           FOR EACH ROW EXECUTE FUNCTION {function}();
         -- and now and then: DELETE FROM {log} WHERE at < now() - interval '7 days'
         """,
+        schema=sql.Identifier(schema),
+        user=sql.Identifier(user),
         log=sql.Identifier(schema, table),
         table=sql.Identifier(polled.schema, polled.table),
         function=sql.Identifier(schema, f"{table}_write"),
@@ -89,5 +128,5 @@ def delete_log_sql(polled: Polled, types: Mapping[str, str]) -> str:
 
 
 def _sql(text: str, **parts: sql.Composable) -> str:
-    lines = [line.strip() for line in text.strip().splitlines()]
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     return sql.SQL("\n".join(lines)).format(**parts).as_string()

@@ -72,6 +72,7 @@ class SqlPollConnector:
         self._problem: str | None = None
         self._found_at = 0.0
         self._forced = self._cut = False
+        self._free_at = 0.0
         self._next: datetime | None = None
         self._polled_at: float | None = None
         self._published: deque[tuple[float, int]] = deque()
@@ -186,13 +187,11 @@ class SqlPollConnector:
             asked, self._asked = self._asked, set()
             now = datetime.now(UTC)
             with connect() as connection:
-                self._problem = None if asked else self._source.busy(connection)
-                if self._problem is None:
-                    yield from self._round(connection, spool, asked)
-            if self._problem is not None:
-                self._log.info("poll put off", why=self._problem)
-                self._wait(BUSY_SECONDS)
-            elif not asked:
+                if not asked and self._puts_off(connection):
+                    continue
+                self._problem = None
+                yield from self._round(connection, spool, asked)
+            if not asked:
                 if not self._cut:
                     self._polled_at = now.timestamp()
                 ended = datetime.now(UTC)
@@ -208,8 +207,9 @@ class SqlPollConnector:
             if name in self._tables and not self._cut:
                 yield from self._poll(connection, spool, name)
 
-    def _poll(self, connection: sa.Connection, spool: Spool, name: str) -> Iterator[Batch]:
+    def _poll(self, connection: sa.Connection, spool: Spool, name: str, *, found_anew: bool = False) -> Iterator[Batch]:
         """One table; what is wrong with it is told and stops no other."""
+        altered = False
         try:
             poll = self._tables[name]
             with self._source.reading(name):
@@ -219,14 +219,17 @@ class SqlPollConnector:
                 why = "a pass that was begun before a restart has ended: deletes wait for one without a restart"
                 self._log.warning(why, table=name)
         except Altered:
-            self._find(connection, spool)
-            self._asked.add(name)  # once more, at once
+            altered = True
         except SourceError as error:
             if error.retriable:
                 raise
             self._refuse(name, error)
         else:
             self._refused.pop(name, None)
+        if altered:
+            self._find(connection, spool)
+            if name in self._tables and not found_anew:
+                yield from self._poll(connection, spool, name, found_anew=True)
 
     def _refuse(self, name: str, error: CdcError) -> None:
         if self._refused.get(name) != error.message:
@@ -250,7 +253,7 @@ class SqlPollConnector:
             self._refuse(name, error)
         self._found_at = time.monotonic()
         self._marks.heal(found)
-        for name in self._tables.keys() - found.keys():
+        for name in self._tables.keys() - found.keys() - wrong.keys():
             self._log.info("a table is gone", table=name)
         self._tables = {name: self._taken_over(one, spool) for name, one in sorted(found.items())}
 
@@ -269,7 +272,8 @@ class SqlPollConnector:
         home = homes.look(admin, [found.polled.topic]).get(found.polled.topic)
         if home is not None:
             self._load(known, form, found, home)
-        made = TablePoll(found, self._source, self._settings, self._section, form, known, self._marks, self._rest)
+        settings, section, marks = self._settings, self._section, self._marks
+        made = TablePoll(found, self._source, settings, section, form, known, marks, self._rest, self._took)
         self._ever[found.polled.name] = made
         return made
 
@@ -280,13 +284,29 @@ class SqlPollConnector:
         if keys := len(known):
             self._log.info("topic read", topic=topic, keys=keys, seconds=round(time.monotonic() - began, 1))
 
-    def _rest(self, rows: int, seconds: float) -> bool:
-        """Between two pages."""
+    def _took(self, rows: int, began: float) -> None:
+        """A page was read: the next one, of whatever table, waits as long as its rows have to take."""
         if self._section.rows_per_second is not None:
-            self._wait(max(0.0, rows / self._section.rows_per_second - seconds))
-        self._check()
+            self._free_at = began + rows / self._section.rows_per_second
+
+    def _rest(self, connection: sa.Connection) -> bool:
+        """Before each page."""
+        self._wait(max(0.0, self._free_at - time.monotonic()))
+        while not (self._forced or self._asked) and self._puts_off(connection):
+            pass
+        self._problem = None
         self._cut = not self._forced and self._schedule.paused(datetime.now(UTC)) is not None
         return not self._cut
+
+    def _puts_off(self, connection: sa.Connection) -> bool:
+        """Whether the source has enough to do; then it was left alone for a while."""
+        before, self._problem = self._problem, self._source.busy(connection)
+        if self._problem is None:
+            return False
+        if before is None:
+            self._log.info("poll put off", why=self._problem)
+        self._wait(BUSY_SECONDS)
+        return True
 
     def _sleep_until(self, moment: datetime) -> None:
         while not self._asked and (left := (moment - datetime.now(UTC)).total_seconds()) > 0:

@@ -69,8 +69,8 @@ class TablePoll:
         form: of its topic's records.
         known: what readers have of it.
         marks: how far all tables are.
-        rest: called between pages with the rows just read and the seconds that it took; raises when it is time to
-            stop, and says whether the pass may go on now.
+        rest: called before each page; raises when it is time to stop, and says whether it may be read now.
+        took: told of each page how many rows it had, and when it was begun (monotonic).
     """
 
     found: Found
@@ -80,7 +80,8 @@ class TablePoll:
     form: TopicForm
     known: Known
     marks: Marks
-    rest: Callable[[int, float], bool]
+    rest: Callable[[sa.Connection], bool]
+    took: Callable[[int, float], None]
     told: Told = field(default_factory=Told)
     _announced: bool = False
     _stored_at: float = 0.0
@@ -104,6 +105,8 @@ class TablePoll:
             Altered: nothing was read; it has to be found again.
             CdcError: what was read before that is in the batches; the next pass goes on from there.
         """
+        if not self.rest(connection):
+            return
         mark = self.marks.of_mode(self.name, _by(self.found.polled))
         yield from self._rows(connection, mark)
         if self.found.log is not None and mark.place is None:
@@ -124,6 +127,7 @@ class TablePoll:
             for records in page.records(connection):
                 published += len(records)
                 yield self._batch(records)
+            self.took(page.count, started)
             read += page.count
             published += len(page.left)
             mark.place = opened.pages.end(mark.place, page.count, page.last)
@@ -135,7 +139,7 @@ class TablePoll:
             if mark.place is None:
                 break
             yield self._batch(page.left, changed=True)
-            if not self.rest(page.count, time.monotonic() - started):
+            if not self.rest(connection):
                 return
         unmet = resumed and mark.whole and self.deletes_by_comparing
         yield from self._finish(mark, page.left, met, resumed=resumed)
@@ -232,20 +236,21 @@ class TablePoll:
             return
         self.marks.begin()
         mark.to_come, mark.place, mark.private = opened.watermark, None, True
-        while True:
-            events = self.events(self.marks.of(self.name))
+        while self.rest(connection):
+            started, events = time.monotonic(), self.events(self.marks.of(self.name))
             rest = opened.pages.select(log.polled.source, mark.place)
             keys: list[bytes] = []
             last: Sequence[Any] = ()
             with connection.begin():
                 for key, _, last in log.rows.read(connection, opened.pages.extras, rest):  # noqa: B007
                     keys.append(key)
+            self.took(len(keys), started)
             mark.place = opened.pages.end(mark.place, len(keys), log.rows.stored(last))
             records = events.gone(self.known.gone(keys))
             if mark.place is None:
                 mark.watermark, mark.to_come = mark.to_come, None
             yield self._batch(records, changed=True)
-            if mark.place is None or not self.rest(len(keys), 0.0):
+            if mark.place is None:
                 return
 
     def _batch(self, records: list[Record], *, changed: bool = False, complete: tuple[str, ...] = ()) -> Batch:

@@ -32,7 +32,7 @@ from cdc.settings import Settings
 from .copying import copied
 from .entries import There
 from .forms import style_of
-from .rows import Polled, Row
+from .rows import TOO_LONG, Polled, Row
 from .settings import SqlPollSettings
 
 DIALECT: Final = postgresql.dialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -189,24 +189,32 @@ def driver(connection: sa.Connection) -> psycopg.Connection[Any]:
 
 
 @contextmanager
-def reading(subject: str) -> Iterator[None]:
-    """Turn the driver's errors into the project's, without values."""
+def reading(subject: str, *, whole: bool = False) -> Iterator[None]:
+    """Turn the driver's errors into the project's, without values.
+
+    Args:
+        whole: whether nothing goes on without what is read: a statement that was ended is worth another try. Of one
+            table it is not, as the others would wait for it.
+    """
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise _refusal(subject, error.orig) from error
+        raise _refusal(subject, error.orig, whole) from error
     except psycopg.Error as error:
-        raise _refusal(subject, error) from error
+        raise _refusal(subject, error, whole) from error
 
 
 _CONNECTION = ("08", "53", "57P")
 """How SQLSTATEs begin that say something of the server or the connection, and not of a statement."""
 
+_ENDED = ("40001", "55P03", "57014")
+"""A standby went on, a lock was not to be had, somebody or its time ended the statement."""
+
 _PLAIN = ("08", "3D", "28", "42", "53", "55", "57")
 """Classes whose messages name things and no values; of syntax errors alone they may show a literal."""
 
 
-def _refusal(subject: str, error: BaseException | None) -> SourceError:
+def _refusal(subject: str, error: BaseException | None, whole: bool) -> SourceError:
     sqlstate = getattr(error, "sqlstate", None) or ""
     primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
     if sqlstate.startswith(_PLAIN) and sqlstate != "42601":
@@ -217,7 +225,9 @@ def _refusal(subject: str, error: BaseException | None) -> SourceError:
         what = type(error).__name__
     if isinstance(error, psycopg.OperationalError) and (not sqlstate or sqlstate.startswith(_CONNECTION)):
         return SourceUnavailable(f"{subject}: {what}")
-    return SourceError(f"{subject}: {what} (SQLSTATE {sqlstate})")
+    hint = TOO_LONG if sqlstate == "57014" and "user request" not in what else None
+    kind = SourceUnavailable if whole and sqlstate in _ENDED else SourceError
+    return kind(f"{subject}: {what} (SQLSTATE {sqlstate})", hint=hint)
 
 
 def tables(connection: psycopg.Connection[Any]) -> dict[There, tuple[str, ...]]:

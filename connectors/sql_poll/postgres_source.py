@@ -21,7 +21,7 @@ from cdc.plugins import Finding
 from cdc.settings import Settings
 
 from . import heaps
-from .advice import delete_log_sql, scan_note, tx_column_sql
+from .advice import delete_log_sql, missing_triggers, scan_note, tx_column_sql
 from .clock import PostgresClock
 from .entries import Entries, Refuse, There, column_of
 from .lock import advisory_lock
@@ -33,7 +33,14 @@ from .source import DeleteLog, Found, Identity
 
 _BUSY = sa.text("""
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'),
-       (SELECT coalesce(extract(epoch FROM max(replay_lag)), 0)::float8 FROM pg_stat_replication),
+       greatest(
+           (SELECT extract(epoch FROM max(r.replay_lag)) FROM pg_stat_replication r
+            -- The figure stays for a while when a standby has caught up; and logical subscribers are none.
+            WHERE r.replay_lsn <> r.sent_lsn AND NOT EXISTS (
+                SELECT FROM pg_replication_slots s WHERE s.active_pid = r.pid AND s.slot_type = 'logical')),
+           CASE WHEN pg_is_in_recovery() AND pg_last_wal_replay_lsn() <> pg_last_wal_receive_lsn()
+                THEN extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) END,
+           0)::float8,
        pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'), current_user::text
 """)
 
@@ -42,20 +49,28 @@ SELECT attname::text, format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = to_regclass(%s) AND attname = ANY (%s)
 """
 
-_SEQUENCE = """
+_DRAWS = """s.seqrelid IN (
+    SELECT to_regclass(pg_get_serial_sequence(%(table)s, %(column)s))::oid
+    UNION
+    SELECT d.refobjid FROM pg_attrdef v JOIN pg_attribute a ON a.attrelid = v.adrelid AND a.attnum = v.adnum
+    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = v.oid AND d.refclassid = 'pg_class'::regclass
+    WHERE v.adrelid = to_regclass(%(table)s) AND a.attname = %(column)s
+)"""
+"""Whether a column draws from a sequence, by being its owner or by its default."""
+
+_CLIENTS_MAKE = f"""
+SELECT FROM pg_class WHERE oid = to_regclass(%(table)s) AND relkind IN ('r', 'p')
+AND NOT EXISTS (SELECT FROM pg_sequence s WHERE {_DRAWS})
+"""
+
+_SEQUENCE = f"""
 SELECT s.seqrelid::regclass::text,
        CASE WHEN s.seqcache > 1 THEN 'has CACHE ' || s.seqcache || ': a session draws numbers that others pass first'
             WHEN s.seqincrement < 0 THEN 'counts down'
             ELSE 'begins anew when it has ended (CYCLE)' END,
        CASE WHEN s.seqcache > 1 THEN 'CACHE 1' WHEN s.seqincrement < 0 THEN 'INCREMENT 1' ELSE 'NO CYCLE' END
 FROM pg_sequence s
-WHERE (s.seqcache > 1 OR s.seqincrement < 0 OR s.seqcycle) AND s.seqrelid IN (
-    SELECT to_regclass(pg_get_serial_sequence(%(table)s, %(column)s))::oid
-    UNION
-    SELECT d.refobjid FROM pg_attrdef v JOIN pg_attribute a ON a.attrelid = v.adrelid AND a.attnum = v.adnum
-    JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = v.oid AND d.refclassid = 'pg_class'::regclass
-    WHERE v.adrelid = to_regclass(%(table)s) AND a.attname = %(column)s
-)
+WHERE (s.seqcache > 1 OR s.seqincrement < 0 OR s.seqcycle) AND {_DRAWS}
 """
 
 _TYPES: dict[str, dict[int, str]] = {
@@ -102,11 +117,11 @@ class PostgresSource:
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         isolation = self._section.isolation.replace("_", " ").upper()
-        with reading(self._subject), self._engine.connect() as connection:
+        with reading(self._subject, whole=True), self._engine.connect() as connection:
             yield connection.execution_options(isolation_level=isolation, postgresql_readonly=True)
 
     def find(self, connection: sa.Connection, refuse: Refuse) -> Sequence[Found]:
-        with connection.begin(), reading(self._subject):
+        with connection.begin(), reading(self._subject, whole=True):
             session = driver(connection)
             self._dbname = session.info.dbname
             standby = session.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
@@ -134,8 +149,18 @@ class PostgresSource:
         options = found.polled.options
         if options.mode == "snapshot_xmin":
             yield scan_note(connection, regclass(found.polled), what)
+        if options.query is None:
+            yield from missing_triggers(connection, found.polled, regclass(found.polled), what)
         if isinstance(found.mode, UpdatedAt | Incrementing):
             found.mode.clock.look(connection)
+        if options.mode == "incrementing" and options.query is None:
+            with connection.begin():
+                asked = {"table": regclass(found.polled), "column": options.column}
+                clients_make = driver(connection).execute(_CLIENTS_MAKE, asked).fetchone() is not None
+            if clients_make:
+                message = f"column {options.column} draws from no sequence: numbers made by clients come in any order, "
+                message += "and one below those that were passed is missed"
+                yield Finding("warning", what, message, "another mode, unless no number comes after a larger one")
 
     def still(self, connection: sa.Connection, found: Found) -> bool:
         polled = found.polled
@@ -231,10 +256,9 @@ class PostgresSource:
         missing = {*polled.key, "_tx"} - {name for name, _, _ in described}
         if missing:
             what = f"has no column {', '.join(sorted(missing))}" if described else "is not there"
-            types = dict(session.execute(KEY_TYPES, [regclass(polled), list(polled.key)]).fetchall())
             raise SourceError(
                 f"{self._subject}: table {polled.name}: delete_log {schema}.{table} {what}",
-                hint=delete_log_sql(polled, {name: types.get(name, "text") for name in polled.key}),
+                hint=_delete_log_sql(session, polled, schema),
             )
         columns = [sa.column(name, polled.source.c[name].type) for name in polled.key]
         log = sa.table(table, *columns, sa.column("_tx", _type_of(described, "_tx")), schema=schema).alias("_cdc_log")
@@ -248,6 +272,13 @@ class PostgresSource:
         chosen = tuple(column for column in described if column[0] in polled.key)
         rows = self._rows(session, gone, chosen)
         return DeleteLog(gone, rows, TxColumn(Full(gone, self._section.page.rows, True), "_tx"))
+
+
+def _delete_log_sql(session: psycopg.Connection[Any], polled: Polled, schema: str) -> str:
+    types = dict(session.execute(KEY_TYPES, [regclass(polled), list(polled.key)]).fetchall())
+    there = session.execute("SELECT FROM pg_namespace WHERE nspname = %s", [schema]).fetchone() is not None
+    known = {name: types.get(name, "text") for name in polled.key}
+    return delete_log_sql(polled, known, session.info.user, schema_there=there)
 
 
 def _written(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:

@@ -40,6 +40,12 @@ class Polled:
         return f"{self.schema}.{self.table}"
 
 
+TOO_LONG = (
+    "it took longer than statement_timeout: raise that, read less at once (page.rows, page.blocks), add an index, "
+    "or see who holds a lock; the next poll goes on there"
+)
+"""What to do about a statement that the database has ended."""
+
 Row = tuple[bytes, bytes, Sequence[Any]]
 """Event key and row, as JSON, and what was selected behind the columns, as it comes."""
 

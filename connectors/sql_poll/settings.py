@@ -21,6 +21,13 @@ Mode = Literal["snapshot_xmin", "tx_column", "updated_at", "incrementing", "full
 
 NEEDS_COLUMN: tuple[Mode, ...] = ("tx_column", "updated_at", "incrementing")
 
+_ONLY = {
+    "statement_timeout": ("mysql", "mariadb"),
+    "isolation": ("mysql", "mariadb", "mssql", "oracle"),
+    "session_timeout": (),
+}
+"""Settings that not every database can do, and those beside PostgreSQL that can."""
+
 WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -59,12 +66,12 @@ class PageSettings(Model):
 
 
 class BusySettings(Model):
-    """When a poll is put off because the source has enough to do (PostgreSQL)."""
+    """When a poll, or its next page, is put off because the source has enough to do (PostgreSQL)."""
 
     active_sessions: Annotated[int, Field(ge=1)] | None = None
     """More sessions than this are at work."""
     replication_lag: Duration | None = None
-    """A standby is further behind than this."""
+    """A standby, or the source, if it is one, is further behind than this."""
 
 
 class SqlPollSettings(ConnectorSettings):
@@ -152,6 +159,9 @@ class SqlPollSettings(ConnectorSettings):
         elsewhere = "" if database is None else kind(database).replace("postgresql", "")
         if elsewhere and self.busy != BusySettings():
             yield Wrong(("busy",), f"needs PostgreSQL, and this is {elsewhere}", "remove it")
+        for setting, kinds in _ONLY.items():
+            if elsewhere and elsewhere not in kinds and setting in self.model_fields_set:
+                yield Wrong((setting,), f"has no effect on {elsewhere}", "remove it")
         yield from contract.wrongs_of(settings, self.format, ("format",))
         for table, options in self.tables.items():
             if options.format is not None:

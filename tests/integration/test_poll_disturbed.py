@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -142,9 +142,20 @@ def test_a_pass_that_windows_cut_short_finds_deletes_all_the_same(
     line: Line, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A window begins behind every page."""
+    ends: list[datetime] = []
     monkeypatch.setattr(
-        "connectors.sql_poll.schedule.Schedule.paused", lambda self, now: now + timedelta(milliseconds=10)
+        "connectors.sql_poll.connector.SqlPollConnector._took",
+        lambda *_: ends.append(datetime.now(UTC) + timedelta(milliseconds=300)),
     )
+    paused: list[datetime] = []
+
+    def window(_: object, now: datetime) -> datetime | None:
+        if not ends or ends[-1] <= now:
+            return None
+        paused.append(now)
+        return ends[-1]
+
+    monkeypatch.setattr("connectors.sql_poll.schedule.Schedule.paused", window)
     _filled(database, 300)
     tables = [{"public.t": {"mode": "full"}}]
     with line.running(tables, **POLL, page={"rows": 100}, state="snapshotting") as until:
@@ -153,6 +164,7 @@ def test_a_pass_that_windows_cut_short_finds_deletes_all_the_same(
         database.execute("DELETE FROM t WHERE id = 1")
         until(lambda: None in line.events("t"))
         assert line.connector.status()["tables"]["public.t"]["compared_at"] is not None
+    assert len(paused) >= 6
 
 
 def test_a_pass_that_was_begun_before_a_restart_leaves_deletes_to_the_next_and_says_so(
@@ -186,3 +198,13 @@ def test_a_pass_that_goes_on_after_the_clock_was_set_back_begins_anew(
     monkeypatch.setattr("connectors.sql_poll.clock.Look.set_back", lambda self, before: True)
     with line.running(tables, **POLL) as until:
         until(lambda: len(ids(line.events("t"), "u")) == 100)
+
+
+def test_a_column_that_is_added_is_in_the_events_of_the_very_next_poll(line: Line, database: Database) -> None:
+    _filled(database, 2)
+    with line.running(["public.t"], type="sql_poll", schedule="1h") as until:
+        until(lambda: ids(line.events("t"), "r") == [1, 2])
+        database.execute("ALTER TABLE t ADD COLUMN price numeric(9,2) DEFAULT 1.50")
+        line.connector.ask("poll", [])
+        until(lambda: ids(line.events("t"), "u") == [1, 2])
+    assert [event["after"]["price"] for event in line.events("t")[2:] if event is not None] == ["1.50", "1.50"]

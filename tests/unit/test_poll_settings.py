@@ -36,3 +36,19 @@ def test_what_needs_postgresql_is_refused_elsewhere(
     [said] = wrongs(MARIADB, options, **section)
     assert says in said
     assert wrongs(POSTGRES, options, **section) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "section", "says"),
+    [
+        ("sqlite:////var/lib/shop.db", {"statement_timeout": "5s"}, ["has no effect on sqlite"]),
+        ("duckdb:////var/lib/shop.duckdb", {"isolation": "read_committed"}, ["has no effect on duckdb"]),
+        ("oracle+oracledb://cdc@db:1521/?service_name=shop", {"isolation": "read_committed"}, []),
+        ("oracle+oracledb://cdc@db:1521/?service_name=shop", {"statement_timeout": "5s"}, ["has no effect on oracle"]),
+        (MARIADB, {"statement_timeout": "5s", "isolation": "read_committed"}, []),
+        (MARIADB, {"session_timeout": "5s"}, ["has no effect on mariadb"]),
+        (POSTGRES, {"statement_timeout": "5s", "isolation": "read_committed", "session_timeout": "5s"}, []),
+    ],
+)
+def test_settings_that_a_database_cannot_do_are_refused(url: str, section: dict[str, Any], says: list[str]) -> None:
+    assert wrongs(url, {}, **section) == says

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import given
@@ -21,6 +22,7 @@ from cdc.formats.handling import Handling
 from cdc.formats.postgres.forms import form_of
 from cdc.formats.postgres.types import TypeInfo
 from cdc.schemas import Column
+from connectors.sql_poll import postgres
 from connectors.sql_poll.duckdb_types import type_of
 from connectors.sql_poll.generic import reading
 from connectors.sql_poll.stored import SourceType, bound, stored
@@ -352,3 +354,22 @@ def test_errors_of_drivers_that_are_not_installed_here(arguments: tuple[Any, ...
         raise sa.exc.DBAPIError("SELECT hunter2", {}, Exception(*arguments))
     assert type(raised.value) is kind
     assert str(raised.value) == says
+
+
+@pytest.mark.parametrize(
+    ("error", "whole", "kind"),
+    [
+        (psycopg.errors.QueryCanceled("hunter2"), False, SourceError),
+        (psycopg.errors.QueryCanceled("hunter2"), True, SourceUnavailable),
+        (psycopg.errors.SerializationFailure("hunter2"), True, SourceUnavailable),
+        (psycopg.errors.InsufficientPrivilege("hunter2"), True, SourceError),
+        (psycopg.errors.AdminShutdown("hunter2"), False, SourceUnavailable),
+    ],
+)
+def test_what_postgresql_has_ended_is_tried_again_at_once_where_nothing_goes_on_without_it(
+    error: psycopg.Error, whole: bool, kind: type
+) -> None:
+    with pytest.raises(SourceError) as raised, postgres.reading("source", whole=whole):
+        raise error
+    assert type(raised.value) is kind
+    assert "hunter2" not in str(raised.value)
