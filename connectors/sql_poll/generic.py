@@ -21,7 +21,7 @@ from cdc.schemas import Column, TableSchema
 from cdc.table_settings import Constant
 
 from .forms import style_of
-from .rows import Polled, Row
+from .rows import TOO_LONG, Polled, Row
 from .temporal import NoForm, is_zero_date
 from .values import MYSQL, Convert, Kind, kind_of
 
@@ -230,10 +230,13 @@ _MYSQL_LATER: Final = frozenset(
         1080, 1152, 1159, 1161, 1184,  # the connection broke
         1203, 1226,  # the user has too many
         1205, 1213,  # a lock was waited for too long, a deadlock
-        1317, 1927, 1969, 3024,  # the statement was ended, by somebody or its time
+        1317, 1927,  # the statement was ended by somebody
         2002, 2003, 2006, 2013, 2014, 2055,  # the server is not there, or is gone
     }
 )  # fmt: skip
+
+_MYSQL_TOO_LONG: Final = ("1969", "3024")
+"""Its time was up: it would be again, and the tables behind it are to be polled."""
 
 _SQLITE_LATER: Final = frozenset(
     {
@@ -254,6 +257,8 @@ def _refusal(subject: str, error: sa.exc.DBAPIError) -> SourceError:
     cause = error.orig
     code = _code(cause)
     said = f"{subject}: {type(cause).__name__}" + (f" {code}" if code else "")
+    if type(cause).__module__.startswith("pymysql") and code in _MYSQL_TOO_LONG:
+        return SourceError(f"{said}: a statement took too long", hint=TOO_LONG)
     return (SourceUnavailable if _may_pass(error, cause, code) else SourceError)(said)
 
 

@@ -104,8 +104,9 @@ class GenericSource:
             return describe(connection, polled.schema, polled.table, polled.options.query)[0] == found.form
 
     def now_us(self, connection: sa.Connection) -> int:
-        # Its sessions are in UTC; a file's clock is ours.
-        now = connection.execute(sa.select(sa.func.now())).scalar_one()
+        # Its sessions are in UTC, but for SQL Server's; a file's clock is ours.
+        asked = sa.func.sysutcdatetime() if self._kind == "mssql" else sa.func.now()
+        now = connection.execute(sa.select(asked)).scalar_one()
         moment = datetime.fromisoformat(now) if isinstance(now, str) else now
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
@@ -120,7 +121,7 @@ class GenericSource:
         yield Finding("note", what, "no lock keeps a second copy from polling too: Kafka fences the earlier one")
 
     def _session(self, connection: sa.Connection) -> Iterator[str]:
-        """What makes a session read only, and its statements end."""
+        """What makes a session read only and its statements end, and has its times in UTC."""
         seconds = self._section.statement_timeout
         if self._kind in ("mysql", "mariadb"):
             yield "SET SESSION TRANSACTION READ ONLY"
@@ -130,6 +131,9 @@ class GenericSource:
                 yield f"SET SESSION max_execution_time = {round(seconds * 1000)}"
         elif self._kind == "sqlite":
             yield "PRAGMA query_only = ON"
+        elif self._kind == "oracle":
+            # Else its times are told, and compared, in the zone of the machine that we are on.
+            yield "ALTER SESSION SET TIME_ZONE = '+00:00'"
 
     def _found(self, connection: sa.Connection, polled: Polled, described: tuple[Described, ...]) -> Found:
         page = self._section.page

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import structlog
 
+from cdc.errors import SourceError
 from cdc.prove.observed import messages
 from cdc.schemas import TableSchema
+from cdc.settings import DatabaseSettings
 from cdc.testing.servers import KafkaServer
+from connectors.sql_poll.generic_source import GenericSource
+from connectors.sql_poll.settings import SqlPollSettings
 from tests.connector_line import Line
-from tests.poll_sources import Source
+from tests.poll_sources import SETTINGS, Source
 
 POLL = {"type": "sql_poll", "schedule": "100ms", "idle_interval": "200ms"}
 
@@ -151,3 +156,65 @@ def test_a_column_of_a_query_that_was_null_everywhere_gets_its_type_with_its_fir
     found = messages(kafka.bootstrap_servers, [f"{prefix}.cdc.schemas"])
     forms = [TableSchema.from_bytes(message.value() or b"").columns[1].form for message in found]
     assert forms == ["string", "int64"]
+
+
+def test_a_statement_that_takes_too_long_for_mariadb_is_ended_and_stops_no_other_table(
+    prefix: str, kafka: KafkaServer, maria: Source
+) -> None:
+    line = Line(prefix, kafka, maria.url)
+    maria.execute("CREATE TABLE a (id INT PRIMARY KEY, slow INT)", "INSERT INTO a VALUES (1, 0), (2, 1), (3, 0)")
+    maria.execute("CREATE VIEW dawdling AS SELECT id, IF(slow, SLEEP(600), 0) AS slept FROM a")
+    _filled(maria)
+    tables = [{f"{maria.schema}.dawdling": {"message_key": ["id"]}}, f"{maria.schema}.t"]
+    poll: dict[str, Any] = {**POLL, "statement_timeout": "700ms", "state": "snapshotting"}
+    with structlog.testing.capture_logs() as logs, line.running(tables, **poll) as until:
+        until(lambda: f"{maria.schema}.dawdling" in line.connector.status()["refused_tables"])
+        until(lambda: len(_ops(line, maria)) == 3)
+        maria.execute("INSERT INTO t (id, n) VALUES (4, 4)")
+        until(lambda: len(_ops(line, maria)) == 4)
+        maria.execute("UPDATE a SET slow = 0")
+        until(lambda: len(line.events("dawdling", maria.schema)) == 3)
+        until(lambda: not line.connector.status()["refused_tables"])
+    [said] = [log for log in logs if log["event"] == "a table is not polled"]
+    assert said["error"] == f"{maria.schema}.dawdling: OperationalError 1969: a statement took too long"
+    assert "statement_timeout" in said["hint"]
+
+
+@pytest.mark.parametrize(
+    ("section", "isolation"),
+    [
+        ({}, "REPEATABLE-READ"),
+        ({"isolation": "repeatable_read"}, "REPEATABLE-READ"),
+        ({"isolation": "read_committed"}, "READ-COMMITTED"),
+    ],
+)
+def test_mariadb_sees_a_session_that_only_reads_with_the_isolation_that_is_set(
+    prefix: str, kafka: KafkaServer, maria: Source, section: dict[str, Any], isolation: str
+) -> None:
+    """What the settings say, and what InnoDB says of the transaction that reads."""
+    line = Line(prefix, kafka, maria.url)
+    maria.execute("CREATE TABLE t (id INT PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    query = (
+        "SELECT t.id, @@tx_isolation AS isolation, @@tx_read_only AS read_only, "
+        "(SELECT CONCAT(trx_isolation_level, trx_is_read_only) FROM information_schema.innodb_trx"
+        " WHERE trx_mysql_thread_id = connection_id()) AS seen FROM t"
+    )
+    tables = [{f"{maria.schema}.q": {"query": query, "message_key": ["id"]}}]
+    with line.running(tables, **{**POLL, "schedule": "1h"}, **section) as until:
+        until(lambda: len(line.events("q", maria.schema)) == 1)
+    [event] = line.events("q", maria.schema)
+    assert event is not None
+    assert (event["after"]["isolation"], event["after"]["read_only"]) == (isolation, 1)
+    assert event["after"]["seen"] in (None, isolation.replace("-", " ") + "1")
+
+
+def test_a_session_that_polls_cannot_write(source: Source) -> None:
+    source.execute("CREATE TABLE t (id INT PRIMARY KEY)")
+    databases = {"x": DatabaseSettings.model_validate({"url": source.url})}
+    section = SqlPollSettings.model_validate({"database": "x", "tables": [f"{source.schema}.t"]})
+    polled = GenericSource(SETTINGS.model_copy(update={"databases": databases}), "poll", section)
+    for statement in ("INSERT INTO t VALUES (1)", "CREATE TABLE other (id INT PRIMARY KEY)"):
+        with pytest.raises(SourceError), polled.connect() as connection, connection.begin():
+            connection.exec_driver_sql(statement)
+    with polled.connect() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar_one() == 0
