@@ -86,6 +86,14 @@ def _notes(name: str, worker: Mapping[str, Any]) -> list[Text]:
         notes.append(Text.assemble((f"{name}: ", "bold"), "snapshot ", progress(worker["snapshot"])))
     if worker.get("wal_warning"):
         notes.append(Text.assemble((f"{name}: ", "bold"), (str(worker["wal_warning"]), "yellow")))
+    if worker.get("put_off"):
+        notes.append(Text.assemble((f"{name}: ", "bold"), (f"polls are put off: {worker['put_off']}", "yellow")))
+    for table, why in (worker.get("refused_tables") or {}).items():
+        notes.append(Text.assemble((f"{name}: ", "bold"), (f"left out: {table}: {why}", "yellow")))
+    tables = worker.get("tables")
+    for table, told in tables.items() if isinstance(tables, Mapping) else ():
+        if told.get("may_miss"):
+            notes.append(Text.assemble((f"{name}: ", "bold"), f"{table} may miss {told['may_miss']}"))
     unwatched = (worker.get("watch") or {}).get("error")
     if unwatched and worker["error"] != unwatched:
         message = f"what its source keeps cannot be watched: {unwatched['message']}"

@@ -194,6 +194,22 @@ def test_the_source_of_one_that_is_down_is_shown_as_its_watch_sees_it() -> None:
     assert "cannot be watched: connection refused" in text
 
 
+def test_why_polls_are_put_off_what_is_left_out_and_what_may_be_missed_are_shown() -> None:
+    polling = {
+        "put_off": "a standby is 12 s behind, more than 10 s",
+        "refused_tables": {"public.a": "table public.a has no primary key"},
+        "tables": {
+            "public.b": {"may_miss": "what is committed more than 60 s after it was written"},
+            "public.c": {"may_miss": None},
+        },
+    }
+    text = shown(connector_view(observed("streaming", report=polling)))
+    assert "warehouse: polls are put off: a standby is 12 s behind, more than 10 s" in text
+    assert "warehouse: left out: public.a: table public.a has no primary key" in text
+    assert "warehouse: public.b may miss what is committed more than 60 s after it was written" in text
+    assert "public.c" not in text
+
+
 def test_a_sink_is_as_well_as_its_worst_member() -> None:
     shown = sink_view([observed("live"), observed("retrying", error=ERROR, pid=None), observed("live")])
     assert (shown["state"], shown["error"]) == ("retrying", ERROR)
