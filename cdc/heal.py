@@ -23,7 +23,7 @@ from cdc.pipeline import run_connector
 from cdc.plugins import connector_plugins
 from cdc.position import Position
 from cdc.publisher import Publisher
-from cdc.schemas import TableSchema
+from cdc.schemas import read
 from cdc.settings import Settings
 
 LOCK_SECONDS = 15.0
@@ -227,6 +227,6 @@ def _described(settings: Settings, name: str) -> Position | None:
 
 def _position_of(description: bytes) -> str:
     try:
-        return TableSchema.from_bytes(description).position
-    except ValueError as error:
+        return read(description).position
+    except (ValueError, KeyError, TypeError) as error:
         raise CdcError(f"the schemas topic holds what this release cannot read: {error}") from error

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from cdc import names
 from cdc.errors import BrokerUnavailable, SinkError
 from cdc.kafka import kafka_config
-from cdc.schemas import TableSchema
+from cdc.schemas import TableSchema, read
 from cdc.settings import Settings
 
 PATIENCE: Final = 30.0
@@ -110,12 +110,13 @@ class SchemaReader:
         if value is None:
             return False
         try:
-            return self._add(TableSchema.from_bytes(value))
+            found = read(value)
         except (ValueError, KeyError, TypeError):
             raise SinkError(
                 f"topic {self._partition.topic} at offset {message.offset()}: not a description this release knows",
                 hint="an older release cannot read what a newer one wrote; upgrade this copy",
             ) from None
+        return isinstance(found, TableSchema) and self._add(found)
 
     def _add(self, added: TableSchema) -> bool:
         """Keep a version; the same description again, at a later position, is no new one."""

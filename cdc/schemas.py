@@ -1,14 +1,17 @@
-"""Descriptions of tables, as kept on the topic `{name}.cdc.schemas` (compacted, keyed by table). Pure.
+"""Descriptions of tables and DDL, as kept on the topic `{name}.cdc.schemas` (compacted). Pure.
 
 A description is published in the same Kafka transaction as, and before, the first event that
 has its columns. So a consumer that meets an unknown column finds it by reading the schemas
 topic to its end.
+
+Beside them are the statements that changed tables, where the source tells them: for people and tools,
+no sink acts on one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -85,9 +88,14 @@ class TableSchema:
     @classmethod
     def from_bytes(cls, data: bytes) -> TableSchema:
         """Raises: ValueError when it is not a description of this format version."""
-        document = orjson.loads(data)
-        if not isinstance(document, dict) or document.get("version") != FORMAT_VERSION:
-            raise ValueError("not a table description of format version 1")
+        found = read(data)
+        if not isinstance(found, cls):
+            raise ValueError("not a table description")
+        return found
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> TableSchema:
+        """Of the document that `to_bytes` wrote."""
         return cls(
             table=document["table"],
             topic=document["topic"],
@@ -99,6 +107,73 @@ class TableSchema:
             revision=document.get("revision", 0),
             format=document.get("format", "debezium-json"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedTable:
+    """A table that a statement changed.
+
+    Args:
+        table: "schema.table" behind the statement; None: it was dropped.
+        before: the same before it; None: it was made.
+        oid: in the source.
+    """
+
+    table: str | None
+    before: str | None
+    oid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """DDL that was committed.
+
+    Args:
+        command: its kind, as the source calls it: `ALTER TABLE`.
+        tables: the captured ones that it changed.
+        ddl: its text; what else was sent with it in one string is in it too.
+        cut: whether the text goes on.
+        position: it is behind the event of its transaction with this `cdc.pos`, if there is one, and before the next.
+        number: orders statements of the same position.
+        lsn: where it is in the log.
+        ts_ms: when its transaction was committed, ms since the Unix epoch.
+        part: of its tables, where these are too many for one record: 0, 1 …
+    """
+
+    command: str
+    tables: tuple[ChangedTable, ...]
+    ddl: str
+    cut: bool
+    position: str
+    number: int
+    lsn: str
+    ts_ms: int
+    part: int = 0
+
+    @property
+    def key(self) -> bytes:
+        """Of its record: no other has it, so it is kept for ever."""
+        return f"ddl@{self.position}+{self.number}{f'.{self.part}' if self.part else ''}".encode()
+
+    def to_bytes(self) -> bytes:
+        return orjson.dumps({"version": FORMAT_VERSION, **asdict(self)})
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Statement:
+        """Of the document that `to_bytes` wrote."""
+        tables = tuple(ChangedTable(one["table"], one["before"], one["oid"]) for one in document["tables"])
+        return cls(**{**{one.name: document[one.name] for one in fields(cls)}, "tables": tables})
+
+
+def read(data: bytes) -> TableSchema | Statement:
+    """A record's value.
+
+    Raises: ValueError when it is not of this format version, KeyError or TypeError when it is not whole.
+    """
+    document = orjson.loads(data)
+    if not isinstance(document, dict) or document.get("version") != FORMAT_VERSION:
+        raise ValueError("not a table description of format version 1")
+    return Statement.of(document) if "ddl" in document else TableSchema.of(document)
 
 
 def _column(document: dict[str, Any]) -> Column:

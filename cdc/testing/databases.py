@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -44,10 +44,11 @@ class Database:
 
 
 @contextmanager
-def fresh_database(server: PostgresServer, name: str) -> Iterator[Database]:
-    """A new database; in the end it is dropped with its replication slots and whoever still uses it."""
+def fresh_database(server: PostgresServer, name: str, options: LiteralString = "") -> Iterator[Database]:
+    """A new database, with `options` of CREATE DATABASE; in the end it is dropped with its replication slots and
+    whoever still uses it."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {} " + options).format(sql.Identifier(name)))
     try:
         yield Database(name, server)
     finally:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from cdc.errors import TransformFailed
 from cdc.event import BY_KEY, Batch, EventTopic, Record
-from cdc.schemas import TableSchema
+from cdc.schemas import TableSchema, read
 
 from .chain import Chain
 
@@ -105,11 +105,10 @@ class Stage:
         _, key, description, *_ = record
         if key is None or description is None:
             return True
-        schema = TableSchema.from_bytes(description)
-        known = self._chains.get(schema.topic)
-        if known is None:
+        schema = read(description)
+        if not isinstance(schema, TableSchema) or schema.topic not in self._chains:
             return True
-        chain, _ = known
+        chain, _ = self._chains[schema.topic]
         chain.learn(schema)
         if not chain.outbox:
             self._described.setdefault(schema.table, {})[key] = description

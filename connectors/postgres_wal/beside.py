@@ -13,6 +13,7 @@ from cdc.event import BY_KEY, EventTopic, Record
 from cdc.formats.debezium_json import Order, SourceInfo, Transaction
 from cdc.formats.debezium_records import KeyValue, Place, RecordFormat
 
+from . import ddl
 from .options import MessageSettings
 from .pgoutput import Message
 from .settings import PostgresWalSettings
@@ -63,7 +64,7 @@ class Beside:
 
     def publishes(self, prefix: str) -> bool:
         """Whether messages of this prefix are wanted."""
-        return self.messages is not None and self.messages.wants(prefix)
+        return self.messages is not None and prefix != ddl.PREFIX and self.messages.wants(prefix)
 
     def within(self, message: Message, lsn: int, transaction: Transaction) -> Record:
         """The event of a message of a transaction; `lsn` is where it is sent from."""

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from cdc import names
 from cdc.config.consistency import nothing_matches
 from cdc.errors import CdcError, ConfigError, Gap
 from cdc.failpoints import reach
@@ -20,6 +21,7 @@ from cdc.patterns import is_pattern, matching
 from cdc.settings import Settings
 
 from . import catalog
+from .descriptions import Descriptions
 from .drift import Form, changes, refusal
 from .ledger import Ledger
 from .publication import Wanted, check_publication, ensure_publication
@@ -86,6 +88,16 @@ class Capture:
             one.full_name == table and (one.options.snapshot_where or one.options.snapshot_select)
             for one in self.tables
         )
+
+    def descriptions(self) -> Descriptions:
+        """What a stream from here on tells of the tables."""
+        ledger = self._ledger
+        topic = names.schemas_topic(self._settings.name)
+        return Descriptions(topic, ledger.describe, self.admit, ledger.described, self.captures)
+
+    def captures(self, table: str, partition: bool) -> bool:
+        """Whether a table of this name, which may be a partition, is captured when there is one."""
+        return not (partition and self._section.partitions == "roots") and bool(matching(self._section.tables, table))
 
     def waiting(self) -> set[str]:
         """Tables of which nothing was ever published: the stream's events of them wait for the snapshot's rows too."""

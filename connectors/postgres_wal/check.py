@@ -17,7 +17,7 @@ from cdc.patterns import most_specific
 from cdc.plugins import Finding
 from cdc.settings import Settings
 
-from . import catalog, slot
+from . import catalog, ddl, slot
 from .publication import Wanted, ensure_publication
 from .replication import ReplicationConnection
 from .settings import PostgresWalSettings
@@ -223,6 +223,18 @@ def _kept(checked: Checked) -> Iterator[Finding]:
         yield checked.finding("note", "max_slot_wal_keep_size", message, mend)
 
 
+TRIGGERS_QUERY = "SELECT count(*) FROM pg_event_trigger WHERE evtname = ANY (%s) AND evtenabled <> 'D'"
+
+
+def _ddl(checked: Checked) -> Iterator[Finding]:
+    """Without it all goes on, but for the text."""
+    if checked.one(TRIGGERS_QUERY, list(ddl.TRIGGERS)) == (len(ddl.TRIGGERS),):
+        yield checked.finding("ok", "DDL", "its text is told")
+        return
+    message = "its text is not told: for that a superuser of the source makes two event triggers"
+    yield checked.finding("note", "DDL", message, ddl.SETUP)
+
+
 def _slot_name(checked: Checked) -> str:
     return checked.section.slot or names.slot_name(checked.settings.name, checked.name)
 
@@ -235,4 +247,5 @@ CHECKS: tuple[Callable[[Checked], Iterable[Finding]], ...] = (
     _filters,
     _slot,
     _kept,
+    _ddl,
 )

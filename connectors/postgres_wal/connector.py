@@ -320,11 +320,8 @@ class PostgresWalConnector:
             start,
             capture.plan,
             section.batch,
-            names.schemas_topic(self._settings.name),
-            self._ledger.describe,
+            capture.descriptions(),
             Beside.of(section, self._settings.name, capture.planner.source),
-            capture.admit,
-            self._ledger.described,
         )
         snapshots = Snapshots(
             self._ledger,
@@ -367,8 +364,7 @@ class PostgresWalConnector:
         )
         reach("stream.before_start")
         try:
-            messages = section.messages is not None
-            slot.start_replication(connection, self._slot, start.end_lsn, self._publication, messages=messages)
+            slot.start_replication(connection, self._slot, start.end_lsn, self._publication)
         except SourceError as error:
             snapshots.close()
             if isinstance(error, ReplicationError):

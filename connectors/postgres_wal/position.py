@@ -16,6 +16,9 @@ from cdc.position import Position
 
 from .pgoutput import lsn_text, parse_lsn, position_text
 
+EVERY_ROW = 1 << 62
+"""More rows than a transaction has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -69,6 +72,22 @@ class WalPosition:
     last_commit: int = 0
     messages: int = 0
     counted: Mapping[str, int] | None = None
+
+    def within(self, commit_lsn: int) -> bool:
+        """Whether it is in the middle of the transaction whose commit record begins there."""
+        return commit_lsn == self.commit_lsn and not self.whole
+
+    def delivered(self, commit_lsn: int) -> tuple[int, int]:
+        """Of that transaction: rows that are delivered, and messages behind the last of them."""
+        if self.within(commit_lsn):
+            return self.ordinal, self.messages
+        return (0 if commit_lsn > self.commit_lsn else EVERY_ROW), 0
+
+    def ended(self, commit_lsn: int, ordinal: int, end: int) -> WalPosition:
+        """The place behind a transaction; `end` is where its commit record ends."""
+        return replace(
+            self, commit_lsn=commit_lsn, ordinal=ordinal, messages=0, whole=True, last_commit=end, counted=None
+        )
 
     def holds(self, message_end: int) -> bool:
         """Whether a message outside of transactions, which ended there, is delivered."""

@@ -164,15 +164,15 @@ def end_abandoned(session: Session, prefix: str, subject: str) -> None:
         )
 
 
-def start_replication(
-    connection: ReplicationConnection, slot: str, position: int, publication: str, *, messages: bool
-) -> None:
-    """Begin the COPY stream (pgoutput, protocol version 1, text), with or without logical messages.
+def start_replication(connection: ReplicationConnection, slot: str, position: int, publication: str) -> None:
+    """Begin the COPY stream (pgoutput, protocol version 1, text), with logical messages: DDL is told by such.
+
+    The server cannot choose them by prefix.
 
     Raises: ReplicationError with SQLSTATE 55006 (in use) or 55000 (lost).
     """
     names = sql.Literal(sql.Identifier(publication).as_string()).as_string()
-    options = f"proto_version '1', publication_names {names}" + (", messages 'true'" if messages else "")
+    options = f"proto_version '1', publication_names {names}, messages 'true'"
     connection.execute(
         f"START_REPLICATION SLOT {sql.Identifier(slot).as_string()} LOGICAL {lsn_text(position)} ({options})"
     )

@@ -330,7 +330,7 @@ class Snapshots:
         """Whether the stream has not described the table otherwise since: that would look older than this."""
         if table.planned.by_key != self._by_key(table.full_name):
             raise SourceUnavailable(f"the key of table {table.full_name} is not what it was; starting over with it")
-        streamed = self._transactions.described.get(table.full_name)
+        streamed = self._transactions.descriptions.streamed.get(table.full_name)
         if streamed is None or streamed[0] < lsn:
             return True
         return streamed[1] == table.planned.streamed_schema

@@ -88,6 +88,15 @@ class PlannedTable:
         """Whether a row can be told by its event's key, and read by it."""
         return self.reselect != "never"
 
+    def reselects(self, *, inserted: bool) -> bool:
+        """Whether the unchanged values of the row just encoded are read; a changed key begins with all its values.
+
+        An INSERT lacks values only where the row is not new: an update made a row filter hold for it.
+        """
+        if self.unread and self.by_key:
+            return True  # its other values may be read by nobody: the row is published already, or has moved
+        return self.reselect == "always" or (self.reselect == "key_change" and (self.encoder.moved or inserted))
+
     @property
     def event_topic(self) -> EventTopic:
         distinct = self.by_key and not self.shares and not (self.chain is not None and self.chain.leaves)

@@ -9,17 +9,19 @@ whether it was (`WalPosition.counted`), and the numbers of events go on where a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from struct import Struct
 from time import time_ns
 
-from cdc.errors import ProtocolError, SchemaChanged, SourceUnavailable
-from cdc.event import BY_KEY, EVERY_PARTITION, EventTopic, Record
+from cdc.errors import ProtocolError, SchemaChanged
+from cdc.event import EVERY_PARTITION, EventTopic, Record
 from cdc.formats.debezium_json import Order, Transaction
 from cdc.formats.postgres.relation import Relation
 
+from . import ddl
 from .beside import Beside
+from .descriptions import Descriptions
 from .options import BatchSettings
 from .pgoutput import (
     DELETE,
@@ -34,16 +36,13 @@ from .pgoutput import (
     parse,
     position_text,
 )
-from .position import WalPosition
+from .position import EVERY_ROW, WalPosition
 from .reselect import Pending
 from .tables import PlannedTable
 
 _ROWS = frozenset((INSERT, UPDATE, DELETE))
 _LSN = Struct("!Q").unpack_from
 _OID = Struct("!I").unpack_from
-
-NOTHING_SKIPPED = 0
-ALL_SKIPPED = 1 << 62
 
 RESELECT_ROWS = 32
 """So many rows are reselected at a time, and then count with all their bytes."""
@@ -56,11 +55,8 @@ class Transactions:
         start: the stored position; what it holds is skipped.
         plan: a relation → how to encode it, None if it is not captured.
         limits: when a batch is full.
-        schemas_topic: where table descriptions go.
-        is_new: a table and its description → whether it was described otherwise before.
+        descriptions: describes tables, and tells DDL.
         beside: what is published beside rows.
-        admit: a table in a form that is new to this run, and its position; raises SchemaChanged.
-        revision: how many forms a table has had.
     """
 
     def __init__(
@@ -68,25 +64,17 @@ class Transactions:
         start: WalPosition,
         plan: Callable[[Relation], PlannedTable | None],
         limits: BatchSettings,
-        schemas_topic: str,
-        is_new: Callable[[str, bytes], bool],
+        descriptions: Descriptions,
         beside: Beside,
-        admit: Callable[[PlannedTable, str], None] = lambda table, position: None,
-        revision: Callable[[str], int] = lambda table: 0,
     ) -> None:
         self._start = start
         self._plan = plan
         self._rows, self._bytes = limits.rows, limits.bytes
-        self._schemas_topic = schemas_topic
-        self._is_new = is_new
-        self._admit = admit
-        self._revision = revision
+        self.descriptions = descriptions
         self.beside = beside
         self._tables: dict[int, PlannedTable | None] = {}
         self.unread: Mapping[str, set[bytes | None] | None] = {}
         self._waiting: Set[str] = frozenset()
-        self._keys: dict[str, Sequence[str]] = {}
-        self.described: dict[str, tuple[int, bytes]] = {}
         self._relations: dict[int, Relation] = {}
         self._begin: Begin | None = None
         self._transaction: Transaction | None = None
@@ -94,7 +82,7 @@ class Transactions:
         self._untold_begin: int | None = None
         self._ordinal = 0
         self._messages_at = (0, 0)
-        self._skip = NOTHING_SKIPPED
+        self._skip = 0
         self._skip_messages = 0
         self._reached = start
         self.hold_at: int | None = None
@@ -155,7 +143,7 @@ class Transactions:
             self.size += table.encoder.encode(data, PAYLOAD_OFFSET, lsn, ordinal, records)
             if table.touched is not None:
                 table.touched.update(record[1] for record in records[before:])
-            if table.encoder.unchanged and self._reselects(table, kind):
+            if table.encoder.unchanged and table.reselects(inserted=kind == INSERT):
                 self._await(table, before, data, lsn, ordinal)
             return len(records) >= self._rows or self.size >= self._bytes or len(self.pending) >= RESELECT_ROWS
         return self._rare(data)
@@ -202,23 +190,11 @@ class Transactions:
             SourceUnavailable: its key is another one than while its rows are read.
             SchemaChanged: its columns are others than its policy lets through.
         """
-        self._admit(table, position)
-        known, self._keys[table.full_name] = self._keys.get(table.full_name), table.plan.key
-        if known not in (None, table.plan.key) and self.unread.get(table.full_name) is not None:
-            what = f"the key of table {table.full_name} has changed while its rows are read"
-            raise SourceUnavailable(f"{what}; starting over with the new one")
+        commit_lsn = self._transaction.commit_lsn if self._transaction is not None else None
+        reading = self.unread.get(table.full_name) is not None
+        described = self.descriptions.of_table(table, position, commit_lsn, reading=reading)
         self.topics.append(table.event_topic)
-        schema = table.schema(position)
-        keys = [schema.table]
-        description = replace(schema, position="").to_bytes()
-        if self._transaction is not None:
-            self.described[table.full_name] = (self._transaction.commit_lsn, description)
-        if self._is_new(schema.table, description):
-            # Kept for ever: older events are read by it.
-            keys.append(f"{schema.table}@{position}")
-        schema = replace(schema, revision=self._revision(schema.table))
-        for key in keys:
-            self.records.append((self._schemas_topic, key.encode(), schema.to_bytes(), BY_KEY, 0, None))
+        self.records += described
         table.announced = True
 
     def _planned(self, oid: int) -> PlannedTable | None:
@@ -245,23 +221,11 @@ class Transactions:
             table.touched = self.unread.get(table.full_name)
             table.waits = table.full_name in self._waiting
 
-    def _reselects(self, table: PlannedTable, kind: int) -> bool:
-        """Of the row just encoded; the create of a changed key is the first event of its key.
-
-        An INSERT lacks values only where the row is not new: an update made a row filter hold for it.
-        """
-        if table.unread and table.by_key:
-            return True  # its other values may be read by nobody: the row is published already, or has moved
-        return table.reselect == "always" or (
-            table.reselect == "key_change" and (table.encoder.moved or kind == INSERT)
-        )
-
     def _begin_table(self, table: PlannedTable) -> None:
         assert self._transaction is not None
         if not table.announced:
-            generation = self._start.origin.generation
             try:
-                self.announce(table, position_text(self._transaction.commit_lsn, self._ordinal, generation))
+                self.announce(table, self._position_text(self._transaction))
             except SchemaChanged:
                 self._ordinal -= 1
                 raise
@@ -303,19 +267,13 @@ class Transactions:
         self._origin = None
         self._ordinal = 0
         self._messages_at = (0, 0)
-        self._skip_messages = 0
         order = self.beside.order()
         self._untold_begin = lsn if order is not None else None
         start = self._start
-        if begin.final_lsn > start.commit_lsn:
-            self._skip = NOTHING_SKIPPED
-        elif begin.final_lsn == start.commit_lsn and not start.whole:
-            self._skip, self._skip_messages = start.ordinal, start.messages
-            if order is not None and start.counted is not None:
-                self._untold_begin = None
-                order = Order(sum(start.counted.values()), dict(start.counted))
-        else:
-            self._skip = ALL_SKIPPED
+        self._skip, self._skip_messages = start.delivered(begin.final_lsn)
+        if order is not None and start.counted is not None and start.within(begin.final_lsn):
+            self._untold_begin = None
+            order = Order(sum(start.counted.values()), dict(start.counted))
         now = time_ns()
         self._transaction = Transaction(
             commit_lsn=begin.final_lsn,
@@ -333,17 +291,9 @@ class Transactions:
         if self._begin is None:
             return False
         reached = self._reached
-        if self._skip != ALL_SKIPPED:
+        if self._skip != EVERY_ROW:
             self._tell_end(commit)
-            reached = replace(
-                reached,
-                commit_lsn=self._begin.final_lsn,
-                ordinal=max(self._ordinal, self._skip),
-                messages=0,
-                whole=True,
-                last_commit=commit.end_lsn,
-                counted=None,
-            )
+            reached = reached.ended(self._begin.final_lsn, max(self._ordinal, self._skip), commit.end_lsn)
         self._begin = self._transaction = None
         self._reached = replace(reached, end_lsn=max(reached.end_lsn, commit.end_lsn))
         self.commit_time_us = commit.commit_time_us
@@ -378,12 +328,34 @@ class Transactions:
 
     def _message_within(self, message: Message, lsn: int) -> None:
         """A logical message of the open transaction."""
+        if message.prefix == ddl.PREFIX and not message.content:
+            return  # not counted: on which side of a row it is, is nobody's promise
         self._messages_at = self._ordinal, self._messages + 1
-        if not self._passed_over and self.beside.publishes(message.prefix):
-            if self._transaction is None:
-                raise ProtocolError("a message of a transaction that has not begun")
+        transaction = self._transaction
+        if transaction is None:
+            raise ProtocolError("a message of a transaction that has not begun")
+        if self._passed_over:
+            return
+        if message.prefix == ddl.PREFIX:
+            self._statement(message.content, lsn, transaction)
+        elif self.beside.publishes(message.prefix):
             self._tell_begin()
-            self._add(self.beside.within(message, lsn, self._transaction))
+            self._add(self.beside.within(message, lsn, transaction))
+
+    def _statement(self, content: bytes, lsn: int, transaction: Transaction) -> None:
+        """DDL of the open transaction, behind its last row: no event, so that it has no part in what is counted."""
+        for record in self.descriptions.of_ddl(
+            content,
+            position=self._position_text(transaction),
+            number=self._messages,
+            lsn=lsn,
+            ts_ms=transaction.commit_time_us // 1000,
+        ):
+            self.records.append(record)
+            self.size += len(record[2] or b"")
+
+    def _position_text(self, transaction: Transaction) -> str:
+        return position_text(transaction.commit_lsn, self._ordinal, self._start.origin.generation)
 
     def _message_alone(self, message: Message) -> None:
         """A logical message outside of transactions: `message.lsn` is where it ended, see `WalPosition`."""
@@ -400,7 +372,8 @@ class Transactions:
 
     def _tell_end(self, commit: Commit) -> None:
         order = self._order
-        if order is not None and self._begin is not None:
+        # A transaction of messages alone is not sent to who does not ask for them.
+        if order is not None and self._begin is not None and (self._ordinal or self.beside.messages is not None):
             self._tell_begin()
             self._add(self.beside.end(self._begin.xid, commit.end_lsn, commit.commit_time_us, order))
 

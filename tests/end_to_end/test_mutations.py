@@ -74,9 +74,9 @@ DEFECTS = {
         4,
     ),
     "position by LSN alone": Defect(
-        "connectors/postgres_wal/transactions.py",
-        "            self._skip = start.ordinal\n",
-        "            self._skip = ALL_SKIPPED\n",
+        "connectors/postgres_wal/position.py",
+        "            return self.ordinal, self.messages\n",
+        "            return EVERY_ROW, 0\n",
         "huge-transaction-killed",
         1,
     ),

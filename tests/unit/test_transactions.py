@@ -15,6 +15,7 @@ from cdc.formats.postgres.encode_cy import RowEncoder
 from cdc.formats.postgres.plan import plan_table
 from cdc.formats.postgres.relation import Relation
 from connectors.postgres_wal.beside import Beside
+from connectors.postgres_wal.descriptions import Descriptions
 from connectors.postgres_wal.options import BatchSettings, TableOptions
 from connectors.postgres_wal.position import Origin, WalPosition, from_stored
 from connectors.postgres_wal.tables import PlannedTable, When
@@ -83,11 +84,12 @@ def transactions(
     fan_out: bool = False,
     reselect: When = "never",
     beside: Beside = NOTHING_BESIDE,
+    descriptions: Descriptions | None = None,
 ) -> Transactions:
     def plan(one: Relation) -> PlannedTable:
         return planned(one, fan_out=fan_out, reselect=reselect)
 
-    made = Transactions(start, plan, BatchSettings(rows=rows), SCHEMAS, known, beside)
+    made = Transactions(start, plan, BatchSettings(rows=rows), descriptions or Descriptions(SCHEMAS, known), beside)
     made.feed(relation_message())
     return made
 
@@ -166,7 +168,7 @@ def test_a_whole_transaction_that_is_sent_again_is_skipped() -> None:
 
 
 def test_rows_of_tables_that_are_not_captured_count() -> None:
-    stream = Transactions(START, lambda _: None, BatchSettings(), SCHEMAS, known, NOTHING_BESIDE)
+    stream = Transactions(START, lambda _: None, BatchSettings(), Descriptions(SCHEMAS, known), NOTHING_BESIDE)
     stream.feed(relation_message())
     feed(stream, 200, range(1, 4), whole=False)
     assert stream.records == []
@@ -219,7 +221,7 @@ def test_a_truncate_is_counted_and_published_only_if_asked(fan_out: bool) -> Non
 @pytest.mark.parametrize("skipped", ["", "d"])
 def test_a_create_of_a_changed_key_is_read_again_even_if_it_is_the_only_record_of_the_row(skipped: str) -> None:
     table = planned(RELATION, reselect="key_change", skipped=frozenset(skipped))
-    stream = Transactions(START, lambda one: table, BatchSettings(), SCHEMAS, known, NOTHING_BESIDE)
+    stream = Transactions(START, lambda one: table, BatchSettings(), Descriptions(SCHEMAS, known), NOTHING_BESIDE)
     stream.feed(relation_message())
     stream.feed(begin(200))
     stream.feed(xlog(update(["1", UNCHANGED])))
