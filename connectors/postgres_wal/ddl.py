@@ -6,11 +6,12 @@ stream at its place, and one that was rolled back is not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Final
 
 from pydantic import BaseModel, Field
 
+from cdc.errors import ProtocolError
 from cdc.schemas import ChangedTable, Statement
 
 from .pgoutput import lsn_text
@@ -91,25 +92,28 @@ class _Message(BaseModel):
 
 def statements(
     content: bytes, captures: Callable[[str, bool], bool], *, position: str, number: int, lsn: int, ts_ms: int
-) -> Iterator[Statement]:
+) -> list[Statement]:
     """What is published of one message: nothing where it is about no captured table.
 
     Args:
         content: the message's; any role of the source may have written it.
         captures: a table's full name, and whether it is a partition → whether it is captured.
         position, number, lsn, ts_ms: as in `Statement`.
-    Yields: one statement; the same with other tables, where these are very many.
-    Raises: ValueError: it is not of the event triggers.
+    Returns: one statement; the same with other tables, where these are very many.
+    Raises: ProtocolError: it is not of the event triggers.
     """
-    message = _Message.model_validate_json(content)
+    try:
+        message = _Message.model_validate_json(content)
+    except ValueError:
+        raise ProtocolError("a message of DDL is not as the event triggers write it") from None
     tables: list[ChangedTable] = []
     for one in message.tables:
         now, before = _full_name(one.now), _full_name(one.before)
         if any(name is not None and captures(name, bool(one.partition)) for name in (now, before)):
             tables.append(ChangedTable(now, before, one.oid))
     encoded = message.text.encode()
-    for first in range(0, len(tables), TABLES):
-        yield Statement(
+    return [
+        Statement(
             command=message.command,
             tables=tuple(tables[first : first + TABLES]),
             ddl=encoded[:TEXT_BYTES].decode(errors="ignore"),
@@ -120,6 +124,8 @@ def statements(
             ts_ms=ts_ms,
             part=first // TABLES,
         )
+        for first in range(0, len(tables), TABLES)
+    ]
 
 
 def _full_name(name: _Full | None) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from cdc.errors import SourceUnavailable
+from cdc.errors import ProtocolError, SourceUnavailable
 from cdc.event import BY_KEY, Record
 
 from .ddl import statements
@@ -69,10 +69,10 @@ class Descriptions:
     def of_ddl(self, content: bytes, *, position: str, number: int, lsn: int, ts_ms: int) -> list[Record]:
         """A statement of which the source told; arguments as those of `ddl.statements`."""
         try:
-            found = list(statements(content, self.captures, position=position, number=number, lsn=lsn, ts_ms=ts_ms))
-        except ValueError:
+            found = statements(content, self.captures, position=position, number=number, lsn=lsn, ts_ms=ts_ms)
+        except ProtocolError as error:
             # Any role may write such a message; so it may be anything, and stops nothing.
-            structlog.get_logger().warning("a message of DDL is not understood and left out", position=position)
+            structlog.get_logger().warning("left out", error=error.message, position=position)
             return []
         return [self._record(one.key, one.to_bytes()) for one in found]
 

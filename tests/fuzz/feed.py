@@ -17,7 +17,9 @@ from cdc.errors import ProtocolError, RowRefused
 from cdc.event import Record
 from cdc.formats.postgres import encode_cy
 from cdc.formats.postgres.encode_cy import Transaction
+from cdc.schemas import read
 from cdc.sink import Event
+from connectors.postgres_wal.ddl import statements
 from connectors.postgres_wal.pgoutput import PAYLOAD_OFFSET, parse, parse_header
 from sinks.postgres.decode import Decoder
 from tests.fuzz.mutate import mutated
@@ -32,6 +34,11 @@ INPUTS: Final = 200
 
 BESIDE: Final = 0.05
 """Of the inputs of an encoder, how many are given to its source as well, which is slow."""
+
+DDL: Final = [
+    b'{"command": "ALTER TABLE", "tables": [{"now": ["public", "t"], "oid": 1, "before": null, "partition": null}],'
+    b' "cut": false, "text": "ALTER TABLE t ADD \xc3\xa9 int"}'
+]
 
 HEADERS: Final = [b"w" + bytes(24), b"k" + bytes(17)]
 
@@ -66,6 +73,7 @@ class Fuzz:
         messages = [*table.messages, *(Message("parse", data) for data, _ in MESSAGES), Message("header", HEADERS[0])]
         for message in table.messages:
             target.feed(random, message)
+        messages += [Message("ddl", data) for data in DDL]
         messages += [Message("event", value) for value in target.values]
         messages += [Message("key", key) for key in target.keys]
         others = [message.data for message in messages]
@@ -107,6 +115,8 @@ class _Target:
                     parse(head + message.data, len(head))
                 case "header":
                     parse_header(message.data)
+                case "ddl":
+                    _tell(message.data)
         except (ProtocolError, RowRefused):
             return False
         return True
@@ -137,6 +147,12 @@ class _Target:
         row = self._decoder.row(Event("shop.public.t", 0, 1, key, value, 0))
         if row is not None and row.line and row.line.count(b"\t") != len(row.columns):
             raise Wrong("a row has not as many fields as columns")
+
+
+def _tell(content: bytes) -> None:
+    for one in statements(content, lambda table, partition: True, position=POSITION, number=1, lsn=1, ts_ms=1):
+        if read(one.to_bytes()) != one:
+            raise Wrong("a statement is read otherwise than it was written")
 
 
 def _answer(encoder: Any, message: Message, head: bytes, fill: dict[int, bytes | None] | None) -> Answer:

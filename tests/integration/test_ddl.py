@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from cdc.connector import Connector
+from cdc.errors import SchemaChanged
 from cdc.event import Batch
 from cdc.pipeline import run_connector
 from cdc.prove.observed import messages, topics_of
@@ -212,6 +213,23 @@ def test_messages_that_are_published_have_no_ddl_and_forged_ddl_stops_nothing(li
                 session(database, f"SELECT pg_logical_emit_message({transactional}, '{ddl.PREFIX}', '{content}')")
         session(database, "ALTER TABLE t ADD n int", "SELECT pg_logical_emit_message(true, 'mine', 'x')")
         until(lambda: published(line) == ["mine"])
+    assert texts(line) == ["ALTER TABLE t ADD n int"]
+
+
+def test_what_stops_at_a_change_has_told_it_once(line: Line, database: Database) -> None:
+    session(database, "CREATE TABLE t (id int PRIMARY KEY)", ddl.SETUP)
+    with line.running([{"public.t": {"schema_changes": "stop"}}]):
+        pass
+    session(database, "BEGIN", "INSERT INTO t VALUES (1)", "ALTER TABLE t ADD n int", "INSERT INTO t VALUES (2)", "END")
+    for _ in range(2):
+        with (
+            pytest.raises(SchemaChanged, match="column n"),
+            line.running([{"public.t": {"schema_changes": "stop"}}]) as until,
+        ):
+            until(lambda: False)
+        assert texts(line) == ["ALTER TABLE t ADD n int"]
+    with line.running(["public.t"]) as until:
+        until(lambda: ids(line.events("t"), "c") == [1, 2])
     assert texts(line) == ["ALTER TABLE t ADD n int"]
 
 

@@ -40,7 +40,7 @@ def told(text: str | None, *tables: dict[str, Any], **other: Any) -> str:
 
 
 def found(content: str) -> list[Statement]:
-    return list(statements(content.encode(), captures, position="p", number=1, lsn=16, ts_ms=1))
+    return statements(content.encode(), captures, position="p", number=1, lsn=16, ts_ms=1)
 
 
 @pytest.mark.parametrize(
