@@ -14,10 +14,10 @@ from pydantic import BaseModel, Field
 from cdc.errors import ProtocolError
 from cdc.schemas import ChangedTable, Statement
 
-from .pgoutput import lsn_text
+from .pgoutput import Message, lsn_text
 
 PREFIX: Final = "cdc.ddl"
-"""Of the messages; such are never published as messages. One without content only keeps a row off the one before."""
+"""Of the messages; such are never published as messages."""
 
 FUNCTION: Final = "cdc_ddl"
 TRIGGERS: Final = {"cdc_ddl": "ddl_command_end", "cdc_ddl_drop": "sql_drop"}
@@ -88,6 +88,11 @@ class _Message(BaseModel):
     tables: list[_Table]
     text: str
     cut: bool
+
+
+def separates(message: Message) -> bool:
+    """Whether it only keeps rows apart from the message before it; on which side of a row it comes is not certain."""
+    return message.prefix == PREFIX and not message.content
 
 
 def statements(

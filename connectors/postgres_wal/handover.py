@@ -20,6 +20,7 @@ from cdc.errors import Gap, Refused, SourceUnavailable
 
 from .capture import Capture
 from .catalog import Session, find_publication, reading
+from .ddl import separates
 from .ledger import Ledger
 from .options import StartFrom
 from .pgoutput import DELETE, INSERT, UPDATE, Begin, Commit, Message, Truncate, lsn_text, parse
@@ -213,7 +214,7 @@ def find(messages: Iterable[tuple[int, bytes]], read_to: int, lsn: int | None) -
             if isinstance(message, Truncate):
                 ordinal, within = ordinal + 1, 0
             elif isinstance(message, Message) and message.transactional:
-                within += 1
+                within += not separates(message)
             else:
                 continue
         if begin is not None and at == lsn:

@@ -48,8 +48,8 @@ class WalPosition:
         origin: what it belongs to.
         commit_lsn: start of the commit record of the transaction reached last.
         ordinal: row messages of it that are delivered, counted before any filter of ours.
-        messages: logical messages of it behind that row that are; counted before any filter too, but
-            apart, so that rows have the same ordinals whether messages are sent or not.
+        messages: logical messages of it behind that row that are; counted before any filter too (but those that
+            `ddl.separates`), but apart, so that rows have the same ordinals whether messages are sent or not.
         whole: whether that was all of it.
         end_lsn: what the server may be confirmed: the end of the last whole transaction, or
             an idle server's position.

@@ -328,8 +328,8 @@ class Transactions:
 
     def _message_within(self, message: Message, lsn: int) -> None:
         """A logical message of the open transaction."""
-        if message.prefix == ddl.PREFIX and not message.content:
-            return  # not counted: on which side of a row it is, is nobody's promise
+        if ddl.separates(message):
+            return
         self._messages_at = self._ordinal, self._messages + 1
         transaction = self._transaction
         if transaction is None:
