@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cdc.config import parse
 from cdc.debezium.offset import start_from
 from cdc.debezium.source import read
 from cdc.debezium.text import text_of
@@ -46,6 +48,8 @@ def import_debezium(file: File, output: Output = None, offset: Offset = None) ->
         typer.echo(f"{source.problem(told.name, f'is not taken over: {told.words}')}", err=True)
     for remark in translation.remarks:
         typer.echo(f"{file}: {remark}", err=True)
+    for problem in _left(written):
+        typer.echo(f"{file}: the settings want a hand: {problem}", err=True)
     if output is None:
         typer.echo(written, nl=False)
         return
@@ -59,9 +63,18 @@ def import_debezium(file: File, output: Output = None, offset: Offset = None) ->
     typer.echo(f"wrote {output}: look at it, then run `cdc check --config {output}`", err=True)
 
 
+def _left(written: str) -> list[str]:
+    """What is wrong with the settings, once their variables are set."""
+    try:
+        parse(written, dict.fromkeys(re.findall(r"(?<!\$)\$\{(\w+)\}", written), "1"))
+    except ConfigError as error:
+        return [str(Problem(one.message, one.path, suggestion=one.suggestion)) for one in error.problems]
+    return []
+
+
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError([Problem(f"cannot be read: {error.strerror}", file=str(file))]) from None
     except UnicodeDecodeError:

@@ -31,6 +31,7 @@ class Absent:
 _ALWAYS = "\0"
 """No value: whatever is given is lost."""
 
+_TOPIC_NAMES = "io.confluent.kafka.serializers.subject.topicnamestrategy"
 _NO_SIGNALS = "`cdc snapshot` reads tables again while the stream goes on, and shows how far it is"
 _NO_LINEAGE = "there is no OpenLineage here"
 _SIZES = "`batch` bounds what is in memory, and needs no tuning for latency"
@@ -41,8 +42,21 @@ LACKING = (
         "post.processors", "there are no post processors; unchanged values are read anew with `unchanged: reselect`", ""
     ),
     Absent("header.converter", "headers are written by the format of values", _ALWAYS),
-    Absent("key.converter.*", "keys are JSON, and nothing else of them can be chosen", _ALWAYS),
-    Absent("value.converter.*", "values are JSON, and nothing else of them can be chosen", _ALWAYS),
+    *(
+        Absent(f"{kind}.converter.{name}", why, default)
+        for kind in ("key", "value")
+        for name, why, default in (
+            (f"{kind}.subject.name.strategy", "subjects are `{topic}-key` and `{topic}-value`", _TOPIC_NAMES),
+            ("auto.register.schemas", "schemas that the registry does not have are registered", "true"),
+            ("basic.auth.credentials.source", "`schema_registry` has `username` and `password`", "user_info"),
+            (
+                "schema.registry.ssl.*",
+                "`schema_registry` has `ssl_ca`, `ssl_certificate` and `ssl_key`, in PEM",
+                _ALWAYS,
+            ),
+            ("*", "nothing else of how the format writes can be chosen", _ALWAYS),
+        )
+    ),
     Absent("database.sslpassword", "give a key without a pass phrase, readable by the bridge only", _ALWAYS),
     Absent("database.sslfactory", "libpq makes the connections; `parameters` has its settings for TLS", ""),
     Absent("database.initial.statements", "put settings on the role: ALTER ROLE … SET …", ""),
@@ -92,6 +106,7 @@ LACKING = (
     Absent("guardrail.collections.max", "the number of tables has no limit", "0"),
     Absent("guardrail.collections.limit.action", "the number of tables has no limit", "warn"),
     Absent("errors.tolerance", "nothing is left out because of an error", "none"),
+    Absent("topic.creation.enable", "topics that are not there are made", "true"),
     Absent("topic.creation.groups", "write entries under `topics:`, by names and patterns", ""),
     Absent("topic.creation.*", "write it under `topics:` or make the topics yourself", _ALWAYS),
     Absent("producer.override.*", "`kafka.properties` takes librdkafka's properties that are safe", _ALWAYS),
@@ -151,3 +166,16 @@ NEEDLESS = (
     Absent("custom.sanitize.pattern", "values and secrets are in no log"),
 )
 """Nothing is lost without them."""
+
+OLDER = {
+    "database.server.name": "topic.prefix",
+    "schema.whitelist": "schema.include.list",
+    "schema.blacklist": "schema.exclude.list",
+    "table.whitelist": "table.include.list",
+    "table.blacklist": "table.exclude.list",
+    "column.whitelist": "column.include.list",
+    "column.blacklist": "column.exclude.list",
+    "slot.drop_on_stop": "slot.drop.on.stop",
+    "toasted.value.placeholder": "unavailable.value.placeholder",
+}
+"""Names in Debezium 1 → what they have been since."""

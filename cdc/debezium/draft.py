@@ -28,7 +28,7 @@ class Draft:
     """Sections of our document, as rules fill them.
 
     Args:
-        connector, database, topics: sections; `topics` is its `defaults`.
+        connector, database, topics, registry: sections; `topics` is its `defaults`.
         table: options of every captured table.
         remarks: what is taken over, but not as it was.
         salts: variable → the salt that it stands for.
@@ -37,6 +37,7 @@ class Draft:
     connector: dict[str, Any] = field(default_factory=dict)
     database: dict[str, Any] = field(default_factory=dict)
     topics: dict[str, Any] = field(default_factory=dict)
+    registry: dict[str, Any] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     salts: dict[str, str] = field(default_factory=dict, repr=False)

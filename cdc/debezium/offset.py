@@ -24,6 +24,8 @@ def start_from(text: str, file: str) -> dict[str, int]:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError([Problem(f"is no JSON: {error.msg}, column {error.colno}", "", file, error.lineno)]) from None
+    except RecursionError:
+        raise ConfigError([Problem("is nested too deeply", "", file)]) from None
     offset = _offset(document)
     if not isinstance(offset, dict) or not isinstance(offset.get("lsn"), int):
         message = "holds no offset of one PostgreSQL connector: GET /connectors/NAME/offsets gives it"

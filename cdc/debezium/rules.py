@@ -15,6 +15,8 @@ from cdc.debezium.draft import Draft, Variable
 from cdc.debezium.values import BadValue, boolean, expression, expressions, listed, pattern, whole, word
 from cdc.formats.masks import ALGORITHMS
 
+POSTGRES = "io.debezium.connector.postgresql.PostgresConnector"
+
 Take = Callable[..., None]
 """Fills a draft with a property's value; what the property's name holds comes behind it. Raises BadValue."""
 
@@ -45,7 +47,7 @@ def _snapshot_tables(draft: Draft, value: str) -> None:
 
 
 def _apart(draft: Draft, value: str) -> None:
-    """Taken over together with others: see `translate` and `tables`."""
+    """Taken over together with others: see `translate`, `tables`, `converters` and `smts`."""
 
 
 def _words(setting: str, words: Mapping[str, Any]) -> Take:
@@ -96,7 +98,7 @@ def _topic(setting: str, read: Callable[[str], Any]) -> Take:
 
 def _class(draft: Draft, value: str) -> None:
     if value.strip().rpartition(".")[2] not in ("PostgresConnector", "PostgreSqlConnector"):
-        raise BadValue("must be io.debezium.connector.postgresql.PostgresConnector")
+        raise BadValue(f"must be {POSTGRES}; docs/sql-poll.md says how other databases are read")
 
 
 def _password(draft: Draft, value: str) -> None:
@@ -136,6 +138,8 @@ def _autocreate(draft: Draft, value: str) -> None:
 _SNAPSHOTS = {
     "initial": ("initial", ""),
     "no_data": ("never", ""),
+    "never": ("never", ""),
+    "exported": ("initial", ""),
     "initial_only": ("only", ""),
     "always": ("initial", "tables are read at the first start only; `cdc snapshot` reads them again when you want"),
     "when_needed": ("initial", "a gap is told instead of being read over; `cdc heal` shows and mends it"),
@@ -226,17 +230,11 @@ def _message_key(draft: Draft, value: str) -> None:
     draft.table["message_key"] = keys
 
 
-def _converter(draft: Draft, value: str) -> None:
-    if value.strip().rpartition(".")[2] != "JsonConverter":
-        raise BadValue(
-            "only org.apache.kafka.connect.json.JsonConverter has a counterpart: keys and values are JSON here"
-        )
-    # What JsonConverter does unless `schemas.enable` says otherwise, wherever that stands.
-    draft.connector.setdefault("format", "debezium-json-schemas")
-
-
-def _schemas(draft: Draft, value: str) -> None:
-    draft.connector["format"] = "debezium-json-schemas" if boolean(value) else "debezium-json"
+def _partitions(draft: Draft, value: str) -> None:
+    if value.strip() == "-1":
+        draft.remarks.append("topic.creation.default.partitions: 1 is written, as brokers have by default")
+    else:
+        draft.topics["partitions"] = whole(value)
 
 
 def _cleanup(value: str) -> str:
@@ -244,6 +242,7 @@ def _cleanup(value: str) -> str:
 
 
 _OF_TABLES = "`outbox`, `format`, `topic`, `transforms`"
+_CONVERTERS = "Of JsonConverter and Confluent's AvroConverter, both alike."
 _ADDRESS = "`databases.source.url`"
 _TEMPORAL = ("adaptive", "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds")
 _ADJUSTMENTS = ("none", "avro", "avro_unicode")
@@ -329,15 +328,24 @@ TAKEN = (
     Rule("heartbeat.interval.ms", "`heartbeat.interval`", _heartbeat_interval),
     Rule("topic.heartbeat.prefix", "`heartbeat.topic_prefix`", _heartbeat_prefix),
     Rule("heartbeat.topics.prefix", "`heartbeat.topic_prefix`", _heartbeat_prefix, "The older name."),
-    Rule("key.converter", "`format`", _converter),
-    Rule("value.converter", "`format`", _converter),
-    Rule("key.converter.schemas.enable", "`format`", _schemas),
-    Rule("value.converter.schemas.enable", "`format`", _schemas),
+    Rule("key.converter", "`format`", _apart, _CONVERTERS),
+    Rule("value.converter", "`format`", _apart, _CONVERTERS),
+    Rule("key.converter.schemas.enable", "`format`", _apart),
+    Rule("value.converter.schemas.enable", "`format`", _apart),
+    Rule("key.converter.schema.registry.url", "`schema_registry.url`", _apart),
+    Rule("value.converter.schema.registry.url", "`schema_registry.url`", _apart),
+    Rule(
+        "value.converter.basic.auth.user.info",
+        "`schema_registry.username`, `password`",
+        lambda draft, value, *parts: None,
+        "The key's likewise. The password as `${SCHEMA_REGISTRY_PASSWORD}`.",
+        expression=r"(key|value)\.converter\.(schema\.registry\.)?basic\.auth\.user\.info",
+    ),
     Rule("transforms", _OF_TABLES, _apart, "See below; what is not taken over is told."),
     Rule("transforms.NAME.…", _OF_TABLES, _apart, expression=r"transforms\..+"),
     Rule("predicates", "`tables`", _apart, "`TopicNameMatches`."),
     Rule("predicates.NAME.…", "`tables`", _apart, expression=r"predicates\..+"),
-    Rule("topic.creation.default.partitions", "`topics.defaults.partitions`", _topic("partitions", whole)),
+    Rule("topic.creation.default.partitions", "`topics.defaults.partitions`", _partitions),
     Rule(
         "topic.creation.default.replication.factor",
         "`topics.defaults.replication_factor`",

@@ -90,9 +90,9 @@ def choices(config: Mapping[str, str], draft: Draft, wrong: list[Told], lost: li
             continue
         take = next((take for known, take in _KNOWN.items() if kind in (known, known.rpartition(".")[2])), None)
         if take is None:
-            words = (
-                f"{kind.rpartition('.')[2]} has no counterpart here; docs/transforms.md has the steps that there are"
-            )
+            short = kind.rpartition(".")[2]
+            step = _LIKE.get(short.partition("$")[0], "docs/transforms.md has the steps that there are")
+            words = f"{short} has no counterpart that is taken over; {step}"
             lost.append(given.told("type", words))
             continue
         try:
@@ -155,7 +155,8 @@ def _of_tables(given: Given, expression: Expression, parts: list[str | int]) -> 
 def _unwrap(given: Given, draft: Draft, lost: list[Told]) -> Choice | None:
     """`ExtractNewRecordState` → `format: json`."""
     modes = ("drop", "tombstone", "rewrite", "rewrite-with-tombstone", "delete-to-tombstone")
-    mode = word(given.get("delete.tombstone.handling.mode", "tombstone"), modes)
+    older = _handling(given.get("delete.handling.mode"), given.get("drop.tombstones"))
+    mode = word(given.get("delete.tombstone.handling.mode", older), modes)
     if given.get("predicate") and mode in ("drop", "rewrite"):
         words = f"{mode}: deletes and tombstones are left out of all tables of a connector, or of none"
         lost.append(given.told("delete.tombstone.handling.mode", words))
@@ -177,13 +178,24 @@ def _unwrap(given: Given, draft: Draft, lost: list[Told]) -> Choice | None:
             lost.append(given.told(option, "format json has no transforms"))
     for option in ("drop.fields.from.key", "drop.fields.keep.schema.compatible"):
         given.get(option)
-    for option in ("drop.tombstones", "delete.handling.mode"):
-        if given.get(option):
-            lost.append(given.told(option, "is of older releases: it is delete.tombstone.handling.mode now"))
-    if draft.connector.get("format") == "debezium-json-schemas":
-        lost.append(given.told("type", "flattened rows have no schemas here"))
+    if draft.connector.get("format") in ("debezium-json-schemas", "avro"):
+        lost.append(given.told("type", "flattened rows are JSON without schemas here"))
     draft.remarks.append(f"transforms.{given.name}: flattened rows have the members __deleted, __op and __pos always")
     return Choice({"format": "json"})
+
+
+def _handling(deletes: str, drop: str) -> str:
+    """What `delete.tombstone.handling.mode` is for the two options that stood in its place before Debezium 3."""
+    if not deletes and not drop:
+        return "tombstone"
+    dropped = boolean(drop or "true")
+    match word(deletes or "drop", ("drop", "rewrite", "none")):
+        case "drop":
+            return "drop" if dropped else "tombstone"
+        case "rewrite":
+            return "rewrite" if dropped else "rewrite-with-tombstone"
+        case _:
+            return "delete-to-tombstone"
 
 
 def _regex_router(given: Given, draft: Draft, lost: list[Told]) -> Choice | None:
@@ -242,6 +254,19 @@ def _expression(given: Given, option: str, default: str = "") -> Expression:
         raise BadValue(f"{option} is missing")
     return Expression.read(text)
 
+
+_LIKE = {
+    "Filter": "the step `filter` leaves events out, `where` rows: docs/transforms.md",
+    "ContentBasedRouter": "the step `route` does so by a column: docs/transforms.md",
+    "ReplaceField": "`columns.exclude`, or the steps `drop`, `keep` and `rename`: docs/transforms.md",
+    "MaskField": "`mask` of the table: docs/settings.md",
+    "Cast": "the step `cast` does so: docs/transforms.md",
+    "InsertField": "the step `set` adds constants, `python` what is computed: docs/transforms.md",
+    "InsertHeader": "the step `headers` does so: docs/transforms.md",
+    "ValueToKey": "`message_key` of the table: docs/settings.md",
+    "TimestampConverter": "`time_precision` of the connector, or the step `python`: docs/transforms.md",
+}
+"""What does the like here, by a transformation's class."""
 
 _COLUMNS = {
     "table.field.event.id": ("id", "id"),

@@ -10,6 +10,8 @@ from typing import Any
 from cdc.debezium.values import shown
 from cdc.errors import ConfigError, Problem
 
+_HOW = "one connector, as Kafka Connect gives it: GET /connectors/NAME"
+
 
 class _Literal(str):
     """A number as it is spelled."""
@@ -45,18 +47,22 @@ def read(text: str, file: str) -> Source:
     try:
         document = json.loads(text, parse_int=_Literal, parse_float=_Literal, object_pairs_hook=_once)
     except json.JSONDecodeError as error:
-        raise ConfigError([Problem(f"is no JSON: {error.msg}, column {error.colno}", "", file, error.lineno)]) from None
+        raise ConfigError(
+            [Problem(f"is no JSON: {error.msg}, column {error.colno}", "", file, error.lineno)], hint=_HOW
+        ) from None
+    except RecursionError:
+        raise ConfigError([Problem("is nested too deeply", "", file)]) from None
     except _Twice as twice:
         raise ConfigError([Source("", {}, file, text).problem(str(twice), "is given twice")]) from None
     config = document.get("config", document) if isinstance(document, dict) else None
     if not isinstance(config, dict) or not config:
         problem = Problem('must hold a connector: {"name": …, "config": {…}}, or its properties alone', "", file, 1)
-        raise ConfigError([problem])
+        raise ConfigError([problem], hint=_HOW)
     name = document.get("name") if "config" in document else config.get("name")
     source = Source(str(name or ""), {}, file, text)
     problems = [source.problem(key, "must be text") for key, value in config.items() if isinstance(value, (dict, list))]
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems, hint=_HOW)
     for key, value in config.items():
         if value is not None:
             source.config[key] = str(value).lower() if isinstance(value, bool) else str(value)

@@ -8,7 +8,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cdc.debezium.java import samples
+from cdc.debezium.java import OfTables, samples
 from cdc.debezium.smts import Choice
 from cdc.debezium.values import BadValue, expressions, listed, pattern
 from cdc.patterns import matches
@@ -123,6 +123,8 @@ def _parted(parts: list[Part], choice: Choice, groups: str, remarks: list[str]) 
         else:
             named = f"(?-i:{choice.tables.named(groups, choice.topic)})"
             expression = named if part.expression == _ANY else _behind(rf"(?={named}\Z)", part.expression)
+        if part.chosen and _is_hidden(part.expression, expression, choice.tables):
+            found.remove(part)
         chosen.append(Part(expression, _with(part.options, more), part.chosen))
     thinkable = [one for one in chosen if _is_thinkable(one.expression)] or chosen[:1]
     remarks += [
@@ -135,6 +137,13 @@ def _parted(parts: list[Part], choice: Choice, groups: str, remarks: list[str]) 
 
 def _is_thinkable(expression: str) -> bool:
     return any(matches(pattern(expression), name) for name in samples(expression))
+
+
+def _is_hidden(expression: str, behind: str, chosen: OfTables) -> bool:
+    """Whether an entry that says more means each table of which a name can be thought of for this one."""
+    words = re.findall(r"\w+", chosen.expression.text)
+    names = [name for name in samples(expression, words) if matches(pattern(expression), name)]
+    return all(matches(pattern(behind), name) for name in names)
 
 
 def _one(options: dict[str, Any], choice: Choice, table: str) -> dict[str, Any]:

@@ -90,7 +90,11 @@ FORMS: dict[str, dict[str, tuple[str, Any]]] = {
     "extended.headers.enabled": {"false": ("context_headers", False)},
     "provide.transaction.metadata": {"true": ("transaction_metadata", True)},
     "publish.via.partition.root": {"true": ("publish_via_root", True)},
-    "snapshot.mode": {"no_data": ("snapshot", "never"), "initial_only": ("snapshot", "only")},
+    "snapshot.mode": {
+        "never": ("snapshot", "never"),
+        "no_data": ("snapshot", "never"),
+        "initial_only": ("snapshot", "only"),
+    },
     "slot.name": {"shop_1": ("slot", "shop_1")},
     "publication.name": {"Shop": ("publication", "Shop")},
     "publication.autocreate.mode": {"filtered": ("publication_tables", "captured"), "disabled": ("create", False)},
@@ -242,7 +246,7 @@ def test_a_salt_is_written_nowhere() -> None:
     )
     written = text_of(translation, "connector.json")
     assert "pepper" not in written + repr(translation)
-    assert "column.mask.hash.with.salt.…: is not known here" in written
+    assert "column.mask.hash.with.salt.…: it is not known here" in written
     assert "column.mask.hash.v2.SHA-256: the salt is not written down: set MASK_SALT_1" in written
     (section,) = parse(written, SECRETS | translation.salts).connectors.values()
     assert isinstance(section, PostgresWalSettings)
@@ -267,8 +271,8 @@ def test_no_command_tells_a_salt(tmp_path: Path) -> None:
 
 
 def test_what_a_configuration_provider_resolves_is_told() -> None:
-    (told,) = taken(database__user="${file:/opt/secrets:user}").wrong
-    assert told.name == "database.user"
+    (told,) = taken(topic__prefix="${file:/opt/secrets:prefix}", snapshot__mode="initial").wrong[:1]
+    assert told.name == "topic.prefix"
     assert not taken(database__password="${file:/opt/secrets:password}").wrong
 
 
@@ -298,10 +302,87 @@ def test_what_is_not_lost_is_not_told(name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["io.confluent.connect.avro.AvroConverter", "org.apache.kafka.connect.storage.StringConverter"]
+    "value", ["io.apicurio.registry.utils.converter.AvroConverter", "org.apache.kafka.connect.storage.StringConverter"]
 )
 def test_other_converters_are_wrong(value: str) -> None:
     assert [told.name for told in taken(value__converter=value).wrong] == ["value.converter"]
+
+
+def test_the_address_may_hold_what_a_configuration_provider_resolves() -> None:
+    translation = taken(
+        database__user="${file:/opt/secrets:user}", database__port="${env:PORT}", database__dbname="a $x"
+    )
+    whole = parse(text_of(translation, "connector.json"), {"SOURCE_USER": "u%40x", "SOURCE_PORT": "5433"})
+    assert whole.databases["source"].url.get_secret_value() == "postgresql://u%40x@db.example.com:5433/a%20%24x"
+    assert "set SOURCE_USER" in "\n".join(translation.remarks)
+
+
+@pytest.mark.parametrize("port", ["x", "0", "65536"])
+def test_a_port_has_to_be_one(port: str) -> None:
+    assert [told.name for told in taken(database__port=port).wrong] == ["database.port"]
+
+
+def test_names_of_debezium_1_are_taken_for_those_of_today() -> None:
+    given = {name: value for name, value in LEAST.items() if name != "topic.prefix"}
+    translation = translate("x", {**given, "database.server.name": "old", "table.whitelist": "public.a"})
+    assert not translation.wrong
+    found = settings(translation)
+    assert (found.name, *found.connectors["x"].tables) == ("old", "/public.a/")
+    assert "database.server.name is of Debezium 1: it is topic.prefix now" in translation.remarks
+
+
+def test_a_name_that_is_nearly_right_is_suggested() -> None:
+    (told,) = taken(table__include__lists="public.a").lost
+    assert told.words.endswith("did you mean table.include.list?")
+
+
+def test_properties_of_ones_own_converter_are_told_with_it() -> None:
+    assert [told.name for told in taken(converters="isbn", isbn__type="x.Isbn").lost] == ["converters"]
+
+
+def test_of_a_connector_of_another_kind_that_alone_is_told() -> None:
+    (told,) = translate("x", {"connector.class": "io.debezium.connector.mysql.MySqlConnector"}).wrong
+    assert "docs/sql-poll.md" in told.words
+
+
+AVRO = {f"{kind}.converter": "io.confluent.connect.avro.AvroConverter" for kind in ("key", "value")}
+REGISTRY = "value.converter.schema.registry.url"
+
+
+def test_confluents_avro_is_a_format_with_its_registry() -> None:
+    login = {f"{kind}.converter.basic.auth.user.info": "me:hunter3" for kind in ("key", "value")}
+    translation = taken(**AVRO, **login, **{REGISTRY: "https://r:8081"})
+    written = text_of(translation, "connector.json")
+    assert "hunter3" not in written + repr(translation)
+    found = parse(written, {"SCHEMA_REGISTRY_PASSWORD": "x"}).schema_registry
+    assert found is not None
+    assert (found.url, found.username) == ("https://r:8081", "me")
+    assert (translation.document["connectors"]["inventory"]["format"], translation.lost) == ("avro", [])
+
+
+def test_a_login_that_a_configuration_provider_resolves_is_of_variables() -> None:
+    given = {REGISTRY: "http://r", "value.converter.schema.registry.basic.auth.user.info": "${file:/s:login}"}
+    translation = taken(**AVRO, **given)
+    assert not translation.wrong
+    assert translation.document["schema_registry"]["username"] == "${SCHEMA_REGISTRY_USERNAME}"
+
+
+@pytest.mark.parametrize("url", ["r:8081", "http://me:hunter3@r"])
+def test_a_registrys_address_has_no_login(url: str) -> None:
+    translation = taken(**AVRO, **{REGISTRY: url})
+    assert [told.name for told in translation.wrong] == [REGISTRY]
+    assert "hunter3" not in repr(translation.wrong)
+
+
+def test_keys_and_values_have_one_format() -> None:
+    given = {**AVRO, "key.converter": "org.apache.kafka.connect.json.JsonConverter"}
+    assert [told.name for told in taken(**given).wrong] == ["key.converter"]
+
+
+def test_an_outbox_beside_avro_is_json() -> None:
+    outbox = {"transforms": "o", "transforms.o.type": "io.debezium.transforms.outbox.EventRouter"}
+    translation = taken(**AVRO, **outbox, table__include__list="public.outbox")
+    assert [one.format for one in settings(translation).connectors["inventory"].tables.values()] == ["debezium-json"]
 
 
 def test_a_json_converter_has_schemas_unless_told_otherwise() -> None:
@@ -338,6 +419,7 @@ def test_a_connector_is_read_as_kafka_connect_takes_and_gives_it(text: str) -> N
     [
         ('{\n"a": "x",\n}', "connector.json:3: is no JSON"),
         ("[]", "connector.json:1: must hold a connector"),
+        ("[" * 100_000, "connector.json: is nested too deeply"),
         ("{}", "connector.json:1: must hold a connector"),
         ('{\n"config": {\n"a": {}}}', "connector.json:3: a: must be text"),
         ('{\n"a": "1",\n"a": "2"}', "connector.json:2: a: is given twice"),
@@ -362,6 +444,20 @@ def test_the_command_writes_a_file_once(tmp_path: Path) -> None:
     assert parse(output.read_text(), SECRETS).name == "shop"
     again = CliRunner().invoke(app, ["import-debezium", str(file), "--output", str(output)])
     assert isinstance(again.exception, ConfigError)
+
+
+def test_the_command_reads_what_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert CliRunner().invoke(app, ["import-debezium", str(file)]).exit_code == 0
+
+
+def test_the_command_says_what_its_settings_want_yet(tmp_path: Path) -> None:
+    outbox = {"transforms": "o", "transforms.o.type": "io.debezium.transforms.outbox.EventRouter"}
+    file = written(tmp_path, **outbox, **{"topic.creation.default.cleanup.policy": "compact"})
+    done = CliRunner().invoke(app, ["import-debezium", str(file)])
+    assert done.exit_code == 0
+    assert 'want a hand: connectors.c.tables."*.*".outbox: ' in done.stderr
 
 
 def test_the_command_writes_nothing_when_something_is_wrong(tmp_path: Path) -> None:

@@ -295,6 +295,31 @@ def test_flattened_rows_are_a_format(mode: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("deletes", "drop", "mode"),
+    [
+        ("rewrite", "false", "rewrite-with-tombstone"),
+        ("rewrite", "", "rewrite"),
+        ("", "true", "drop"),
+        ("", "false", "tombstone"),
+        ("none", "true", "delete-to-tombstone"),
+    ],
+)
+def test_deletes_as_they_were_handled_before_debezium_3(deletes: str, drop: str, mode: str) -> None:
+    older = {"delete.handling.mode": deletes, "drop.tombstones": drop}
+    translation = taken({}, flat={"type": UNWRAP, **{name: value for name, value in older.items() if value}})
+    same = taken({}, flat={"type": UNWRAP, "delete.tombstone.handling.mode": mode})
+    assert (translation.document, translation.lost) == (same.document, same.lost)
+
+
+def test_tables_that_two_transformations_are_for_have_the_options_of_both() -> None:
+    route = {"type": ROUTER, "topic.regex": r"(.*)orders_\d", "topic.replacement": "$1orders"}
+    flat = {"type": UNWRAP, "predicate": "p", "negate": "true"}
+    translation = taken(chosen(r".*\.outbox"), route=route, flat=flat)
+    assert options(translation, "public.orders_1") == TableOptions(format="json", topic="{name}.{g_1}orders")
+    assert options(translation, "public.outbox") == TableOptions()
+
+
+@pytest.mark.parametrize(
     ("option", "value"),
     [
         ("add.fields", "op,source.ts_ms"),
@@ -303,7 +328,6 @@ def test_flattened_rows_are_a_format(mode: str) -> None:
         ("add.headers", "op"),
         ("route.by.field", "kind"),
         ("drop.fields.header.name", "x"),
-        ("drop.tombstones", "false"),
     ],
 )
 def test_what_flattened_rows_have_no_place_for_is_told(option: str, value: str) -> None:
