@@ -85,7 +85,10 @@ def _words(
     if kind == "missing":
         return "is missing", _example(str(path[-1]))
     if kind == "extra_forbidden":
-        return "is not a setting here", _known_keys(str(path[-1]), _keys_at(model, location[:-1]))
+        suggestion = _known_keys(str(path[-1]), _keys_at(model, location[:-1]))
+        if path[0] == "connectors" and "." in str(path[-1]) and not (suggestion or "").startswith("did"):
+            suggestion = "docs/debezium.md says what each of Debezium's properties is here"
+        return "is not a setting here", suggestion
     if kind == "literal_error":
         expected = [word.strip().strip("'") for word in re.split(r", | or ", str(context["expected"]))]
         return f"must be {_one_of(expected)}", _did_you_mean(document.at(path), expected)
@@ -101,6 +104,8 @@ def _words(
         return f"must have at {'least' if 'min_length' in context else 'most'} {bound} characters", None
     if kind == "string_pattern_mismatch":
         return f"must look like {context['pattern']}", None
+    if kind == "dict_type" and path[-1] == "tables":
+        return "must be a list, or a section with a key for each table", _example("tables")
     if kind in _PLAIN:
         return _PLAIN[kind]
     return details["msg"][:1].lower() + details["msg"][1:], None

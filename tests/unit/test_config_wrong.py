@@ -57,6 +57,10 @@ class Wrong:
 
 
 WRONG = [
+    Wrong("Debezium's name", "type: postgres_wal", "type: postgres_wal\n    table.include.list: public.a", 14,
+          'connectors.warehouse."table.include.list"', ("is not a setting here", "docs/debezium.md")),
+    Wrong("tables as text", '[public.orders, "sales.*"]', "public.orders", 15, "connectors.warehouse.tables",
+          ("must be a list, or a section", 'such as tables: [public.orders, "sales.*"]')),
     Wrong("unknown key", "type: postgres_wal", "type: postgres_wal\n    tabels: []", 14, "connectors.warehouse.tabels",
           ("is not a setting here", "did you mean tables?")),
     Wrong("unknown section", "topics:\n", "topcis:\n", 9, "topcis", ("is not a setting here", "did you mean topics?")),
