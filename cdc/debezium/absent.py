@@ -41,12 +41,17 @@ LACKING = (
     Absent(
         "post.processors", "there are no post processors; unchanged values are read anew with `unchanged: reselect`", ""
     ),
-    Absent("header.converter", "headers are written by the format of values", _ALWAYS),
+    Absent(
+        "header.converter",
+        "headers are written by the format of values",
+        "org.apache.kafka.connect.storage.simpleheaderconverter",
+    ),
     *(
         Absent(f"{kind}.converter.{name}", why, default)
         for kind in ("key", "value")
         for name, why, default in (
             (f"{kind}.subject.name.strategy", "subjects are `{topic}-key` and `{topic}-value`", _TOPIC_NAMES),
+            ("decimal.format", "`decimal` of the connector is precise (base64), string or double", "base64"),
             ("auto.register.schemas", "schemas that the registry does not have are registered", "true"),
             ("basic.auth.credentials.source", "`schema_registry` has `username` and `password`", "user_info"),
             (
@@ -94,6 +99,8 @@ LACKING = (
         "topics are named as by SchemaTopicNamingStrategy",
         "io.debezium.schema.schematopicnamingstrategy",
     ),
+    Absent("source.struct.version", "`source` is as Debezium 3 has it", "v2"),
+    Absent("sanitize.field.names", "it is field.name.adjustment.mode=avro now, here `field_names: avro`", "false"),
     Absent("topic.regex", "topics are named as by SchemaTopicNamingStrategy", ""),
     Absent("topic.replacement", "topics are named as by SchemaTopicNamingStrategy", ""),
     Absent("topic.key.*", "topics are named as by SchemaTopicNamingStrategy", _ALWAYS),
@@ -142,6 +149,8 @@ NEEDLESS = (
     Absent("connection.validation.timeout.ms", "a server that is gone is noticed: `session_timeout`"),
     Absent("executor.shutdown.timeout.ms", "stopping waits for the batch that is being published"),
     Absent("schema.refresh.mode", "schemas are what pgoutput sends before rows"),
+    Absent("schema.history.internal*", "PostgreSQL's connector has no history of schemas"),
+    Absent("database.history*", "PostgreSQL's connector has no history of schemas"),
     Absent("include.schema.changes", "PostgreSQL's connector has no topic of schema changes"),
     Absent("snapshot.isolation.mode", "all rows are as of one exported snapshot"),
     Absent("snapshot.locking.mode", "each range takes its own short lock"),
@@ -176,6 +185,7 @@ OLDER = {
     "column.whitelist": "column.include.list",
     "column.blacklist": "column.exclude.list",
     "slot.drop_on_stop": "slot.drop.on.stop",
+    "event.deserialization.failure.handling.mode": "event.processing.failure.handling.mode",
     "toasted.value.placeholder": "unavailable.value.placeholder",
 }
 """Names in Debezium 1 → what they have been since."""

@@ -237,6 +237,11 @@ def _partitions(draft: Draft, value: str) -> None:
         draft.topics["partitions"] = whole(value)
 
 
+def _retention(value: str) -> str:
+    """-1, for ever, becomes a century."""
+    return "36500d" if value.strip() == "-1" else f"{whole(value)}ms"
+
+
 def _cleanup(value: str) -> str:
     return word(value.replace(" ", ""), ("compact", "delete", "compact,delete"))
 
@@ -354,10 +359,21 @@ TAKEN = (
     Rule(
         "topic.creation.default.cleanup.policy", "`topics.defaults.cleanup_policy`", _topic("cleanup_policy", _cleanup)
     ),
+    Rule("topic.creation.default.retention.ms", "`topics.defaults.retention`", _topic("retention", _retention)),
     Rule(
-        "topic.creation.default.retention.ms",
-        "`topics.defaults.retention`",
-        _topic("retention", lambda value: f"{whole(value)}ms"),
+        "topic.creation.default.delete.retention.ms",
+        "`topics.defaults.delete_retention`",
+        _topic("delete_retention", lambda value: f"{whole(value)}ms"),
+    ),
+    Rule(
+        "topic.creation.default.min.insync.replicas",
+        "`topics.defaults.min_insync_replicas`",
+        _topic("min_insync_replicas", whole),
+    ),
+    Rule(
+        "topic.creation.default.max.message.bytes",
+        "`topics.defaults.max_message_bytes`",
+        _topic("max_message_bytes", whole),
     ),
 )
 """In the order of the documentation."""

@@ -157,13 +157,15 @@ def _document(name: str, config: Mapping[str, str], draft: Draft, tables: dict[s
         **draft.connector,
         "tables": tables if any(tables.values()) else list(tables),
     }
+    topics = {"partitions": 1, "cleanup_policy": "delete", **draft.topics}
+    idle = {"compact": {"retention"}, "delete": {"delete_retention"}}.get(topics["cleanup_policy"], set())
     user, host, port, database = (_part(config, draft.remarks, name) for name in _ADDRESS)
     return {
         "name": config.get("topic.prefix", "").strip(),
         "kafka": {"bootstrap_servers": Variable("${KAFKA_BOOTSTRAP_SERVERS:-localhost:9092}")},
         **({"schema_registry": draft.registry} if draft.registry else {}),
         "databases": {"source": {"url": Variable(f"postgresql://{user}@{host}:{port}/{database}"), **draft.database}},
-        "topics": {"defaults": {"partitions": 1, "cleanup_policy": "delete", **draft.topics}},
+        "topics": {"defaults": {name: value for name, value in topics.items() if name not in idle}},
         "connectors": {_connector_name(name): connector},
     }
 

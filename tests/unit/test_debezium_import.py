@@ -296,7 +296,15 @@ def test_what_is_lost_is_told(name: str, value: str, words: str) -> None:
     assert words in text_of(taken(**{name: value}), "connector.json")
 
 
-@pytest.mark.parametrize(("name", "value"), [("tasks.max", "1"), ("slot.failover", "false"), ("max.batch.size", "9")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("tasks.max", "1"),
+        ("schema.history.internal.kafka.topic", "x"),
+        ("slot.failover", "false"),
+        ("max.batch.size", "9"),
+    ],
+)
 def test_what_is_not_lost_is_not_told(name: str, value: str) -> None:
     assert not taken(**{name: value}).lost
 
@@ -343,6 +351,23 @@ def test_properties_of_ones_own_converter_are_told_with_it() -> None:
 def test_of_a_connector_of_another_kind_that_alone_is_told() -> None:
     (told,) = translate("x", {"connector.class": "io.debezium.connector.mysql.MySqlConnector"}).wrong
     assert "docs/sql-poll.md" in told.words
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept", "deleted"),
+    [("delete", 36500 * 86400, None), ("compact", None, 1), ("compact,delete", 36500 * 86400, 1)],
+)
+def test_topics_are_declared_as_connect_makes_them(policy: str, kept: int | None, deleted: int | None) -> None:
+    given = {"cleanup.policy": policy, "retention.ms": "-1", "delete.retention.ms": "1000", "min.insync.replicas": "2"}
+    made = taken(**{f"topic.creation.default.{name}": value for name, value in given.items()})
+    declared = settings(made).topic("shop.public.t")
+    assert (declared.retention, declared.delete_retention, declared.min_insync_replicas) == (kept, deleted, 2)
+
+
+def test_the_brokers_number_of_partitions_is_one() -> None:
+    translation = taken(**{"topic.creation.default.partitions": "-1"})
+    assert settings(translation).topic("shop.public.t").partitions == 1
+    assert "partitions: 1 is written" in "\n".join(translation.remarks)
 
 
 AVRO = {f"{kind}.converter": "io.confluent.connect.avro.AvroConverter" for kind in ("key", "value")}
