@@ -149,12 +149,12 @@ class _Any:
 
     @staticmethod
     def _first(data: bytes, attempts: Sequence[Callable[[bytes], bytes] | None]) -> bytes:
-        for attempt in attempts:
+        # Debezium's JSON last, whatever the order: nothing in it says that it is not another JSON.
+        for attempt in filter(None, attempts):
             try:
-                if attempt is not None:
-                    return attempt(data)
+                return attempt(data)
             except ValueError:
                 continue
-            if data.startswith(b"{"):
-                return data
+        if None in attempts and data.startswith(b"{"):
+            return data
         raise ValueError("of none of the formats of its topic")

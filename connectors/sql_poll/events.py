@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
 
 import orjson
 
 from cdc.event import BY_KEY, Record
 from cdc.formats.debezium_json import SourceInfo, polled_tail
-from cdc.schemas import Column, TableSchema
 
 from .forms import TopicForm
 from .known import Change
 from .rows import Polled
-
-_ZEROS: Final = {
-    "int16": 0,
-    "int32": 0,
-    "int64": 0,
-    "float32": 0.0,
-    "float64": 0.0,
-    "boolean": False,
-    "array": [],
-    "struct": {"scale": 0, "value": "AA=="},
-}
-
-_TIMES: Final = {
-    "io.debezium.time.ZonedTime": "00:00:00Z",
-    "io.debezium.time.ZonedTimestamp": "1970-01-01T00:00:00Z",
-    "org.apache.kafka.connect.data.Decimal": "AA==",
-}
 
 
 class Events:
@@ -39,7 +20,7 @@ class Events:
     Args:
         polled: the table.
         source: for the envelope.
-        schema: its columns.
+        unknown: of each column, in order, what stands for a value that is not known.
         form: of the topic's records.
         position: `cdc.pos` of all of them.
         read_us: when the pass began, by the source's clock, µs since the Unix epoch.
@@ -51,7 +32,7 @@ class Events:
         self,
         polled: Polled,
         source: SourceInfo,
-        schema: TableSchema,
+        unknown: Mapping[str, object],
         form: TopicForm,
         position: str,
         read_us: int,
@@ -61,7 +42,7 @@ class Events:
     ) -> None:
         self._topic = polled.topic
         self._key = polled.key
-        self._columns = schema.columns
+        self._unknown = unknown
         self._first, self._form = first, form
         snapshot, where = "true" if first else "false", (source, polled.schema, polled.table)
         self._tails = {
@@ -83,16 +64,7 @@ class Events:
         form, tail = self._form, self._tails["d"]
         for key in keys:
             held = orjson.loads(key)
-            row = {column.name: held[column.name] if column.name in held else _zero(column) for column in self._columns}
+            row = {name: held.get(name, unknown) for name, unknown in self._unknown.items()}
             written, value = form.key(key), form.deleted(orjson.dumps(row), tail)
             records += [(self._topic, written, value, BY_KEY, 0, None), (self._topic, written, None, BY_KEY, 0, None)]
         return records
-
-
-def _zero(column: Column) -> object:
-    """What stands for an unknown value: null, or where that is not allowed, as Debezium has it."""
-    if column.nullable:
-        return None
-    if column.semantic in _TIMES:
-        return _TIMES[column.semantic]
-    return _ZEROS.get(column.form, "0" if "precision" in column.parameters else "")

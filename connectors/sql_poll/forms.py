@@ -23,6 +23,9 @@ CHANGED: Final = b'{"before":null,"after":'
 DELETED: Final = b'{"before":'
 BEHIND: Final = b',"source":'
 
+_OTHER_KEYS: Final = "table {}: its topic holds keys that were written in another format, or of other types"
+_EMPTY_IT: Final = "give the bridge another name, or empty the topic; docs/formats.md says why"
+
 _ANY_TAIL: Final = polled_tail(SourceInfo("", "", ""), "", "", 0, 0, "", "r", "false")
 
 
@@ -111,19 +114,24 @@ class TopicForm:
         Returns:
             the key as JSON, and the row's digest: None where it is gone, empty where it is not to be read; None for a
             record of no format.
+
+        Raises: ConfigError: the key is written otherwise than this form writes it.
         """
         try:
-            key = self._keys.of(key if self._reader is None else self._reader.key(key)) or b""
+            json = self._keys.of(key if self._reader is None else self._reader.key(key)) or b""
         except ValueError:
             return None
         if value is None:
-            return key, None
+            return json, None
+        if self.key(json) != key:
+            # A row would have two keys, perhaps on two partitions: no order says which record is the last.
+            raise ConfigError([Problem(_OTHER_KEYS.format(self._subject), suggestion=_EMPTY_IT)])
         try:
             event = self._values.of(value if self._reader is None else self._reader.value(value))
             row = _row(event or b"")
-            return key, None if row is None else self.digest(row)
+            return json, None if row is None else self.digest(row)
         except (ValueError, KeyError, TypeError, ProtocolError):
-            return key, b""
+            return json, b""
 
     def _written(self, write: Callable[[bytes], bytes], json: bytes) -> bytes:
         try:

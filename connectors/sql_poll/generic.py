@@ -102,6 +102,9 @@ class GenericRows:
         polled = self.polled
         return TableSchema(polled.name, polled.topic, self._described, polled.key, position, format=self._style.format)
 
+    def unknown(self) -> Mapping[str, object]:
+        return {column.name: _zero(column) for column in self._described}
+
     def schemas(self) -> contract.Described:
         return connect_schemas(self.describe(""), self._style)
 
@@ -176,6 +179,33 @@ def _selected(column: sa.ColumnElement[Any], type_: sa.types.TypeEngine[Any], da
         if isinstance(item, as_text):
             return sa.type_coerce(sa.cast(column, _Text(dimensions)), _RAW)
     return sa.type_coerce(column, _RAW)
+
+
+_ZEROS: Final = {
+    "int16": 0,
+    "int32": 0,
+    "int64": 0,
+    "float32": 0.0,
+    "float64": 0.0,
+    "boolean": False,
+    "array": [],
+    "struct": {"scale": 0, "value": "AA=="},  # the only one: a decimal with the scale that it has
+}
+
+_TIMES: Final = {
+    "io.debezium.time.ZonedTime": "00:00:00Z",
+    "io.debezium.time.ZonedTimestamp": "1970-01-01T00:00:00Z",
+    "org.apache.kafka.connect.data.Decimal": "AA==",
+}
+
+
+def _zero(column: Column) -> object:
+    """What stands for an unknown value: null, or where that is not allowed, as Debezium has it."""
+    if column.nullable:
+        return None
+    if column.semantic in _TIMES:
+        return _TIMES[column.semantic]
+    return _ZEROS.get(column.form, "0" if "precision" in column.parameters else "")
 
 
 def _digest(text: Callable[[Any], str], key: bytes) -> Convert:

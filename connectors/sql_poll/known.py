@@ -6,7 +6,7 @@ changed and what is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cdc.fold import Message, Spool
@@ -39,12 +39,15 @@ class Known:
             execute(f"CREATE TABLE {name} (key BLOB PRIMARY KEY, digest BLOB, met INTEGER) WITHOUT ROWID")
         self._get = f"SELECT digest FROM {name} WHERE key = ?"
         self._put = f"INSERT OR REPLACE INTO {name} VALUES (?, ?, ?)"
-        self._delete = f"DELETE FROM {name} WHERE key = ? RETURNING 1"
+        self._delete = f"DELETE FROM {name} WHERE key = ?"
         self._unmet = f"SELECT key FROM {name} WHERE met <> ? AND key > ? ORDER BY key LIMIT ?"
         self._count = f"SELECT count(*) FROM {name}"
 
     def load(self, messages: Iterable[Message], form: TopicForm) -> None:
-        """Take in records of the topic, each partition in order."""
+        """Take in records of the topic, each partition in order.
+
+        Raises: ConfigError: keys are written otherwise than the form writes them.
+        """
         with self._spool.writing() as execute:
             for message in messages:
                 key = message.key()
@@ -53,34 +56,36 @@ class Known:
                     continue
                 key, digest = held
                 if digest is None:
-                    execute(self._delete, (key,)).fetchall()
+                    execute(self._delete, (key,))
                 else:
                     execute(self._put, (key, digest, 0))
 
-    def changes(
-        self, rows: Iterable[tuple[bytes, bytes]], met: int, digest_of: Callable[[bytes], bytes]
-    ) -> list[Change]:
+    def changes(self, rows: Iterable[tuple[bytes, bytes, bytes]], met: int) -> list[Change]:
         """Those rows that readers do not have as they are; from now on they do.
 
         Args:
-            rows: keys and rows, as JSON.
+            rows: keys and rows, as JSON, with the rows' digests.
             met: the pass that meets them; above 0.
-            digest_of: a row → its digest.
         """
         changed: list[Change] = []
         with self._spool.writing() as execute:
-            for key, row in rows:
-                digest = digest_of(row)
+            for key, row, digest in rows:
                 had = execute(self._get, (key,)).fetchone()
                 if had is None or had[0] != digest:
                     changed.append(Change(key, row, had is None))
                 execute(self._put, (key, digest, met))
         return changed
 
-    def gone(self, keys: Iterable[bytes]) -> list[bytes]:
-        """Those keys that readers have; from now on they do not."""
+    def having(self, keys: Iterable[bytes]) -> list[bytes]:
+        """Those keys that readers have, each once."""
         with self._spool.writing() as execute:
-            return [key for key in keys if execute(self._delete, (key,)).fetchall()]
+            return [key for key in dict.fromkeys(keys) if execute(self._get, (key,)).fetchone() is not None]
+
+    def forget(self, keys: Iterable[bytes]) -> None:
+        """From now on readers do not have them."""
+        with self._spool.writing() as execute:
+            for key in keys:
+                execute(self._delete, (key,))
 
     def unmet(self, met: int, behind: bytes, limit: int) -> Sequence[bytes]:
         """So many of the keys that a pass has not met, in order, behind a key."""

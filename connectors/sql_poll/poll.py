@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -151,7 +152,8 @@ class TablePoll:
             events, behind = self.events(mark), b""
             while keys := self.known.unmet(met, behind, GONE_AT_ONCE):
                 yield self._batch(left)
-                behind, left = keys[-1], events.gone(self.known.gone(keys))
+                behind, left = keys[-1], events.gone(keys)
+                self.known.forget(keys)
         mark.watermark, mark.to_come, mark.place, self._met = mark.to_come, None, None, None
         complete: tuple[str, ...] = ()
         if mark.whole:
@@ -223,8 +225,8 @@ class TablePoll:
     def events(self, mark: Mark) -> Events:
         """Of the next page."""
         position, polled = self.marks.step(), self.found.polled
-        schema, first = self.found.rows.describe(position), mark.watermark is None
-        return Events(polled, self.source.info, schema, self.form, position, self._read_us, self._read_ns, first=first)
+        unknown, first = self.found.rows.unknown(), mark.watermark is None
+        return Events(polled, self.source.info, unknown, self.form, position, self._read_us, self._read_ns, first=first)
 
     def _deletes(self, connection: sa.Connection) -> Iterator[Batch]:
         """What the log of deletes has, and the table has not."""
@@ -246,7 +248,9 @@ class TablePoll:
                     keys.append(key)
             self.took(len(keys), started)
             mark.place = opened.pages.end(mark.place, len(keys), log.rows.stored(last))
-            records = events.gone(self.known.gone(keys))
+            there = self.known.having(keys)
+            records = events.gone(there)
+            self.known.forget(there)
             if mark.place is None:
                 mark.watermark, mark.to_come = mark.to_come, None
             yield self._batch(records, changed=True)
@@ -318,19 +322,28 @@ class _Page:
                 if isinstance(pages, BlockPages):
                     # While our lock keeps the rows from being moved.
                     self.identity = self._poll.source.identity(connection, found)
+            self._take(some)
         except CdcError:
             # What was taken for known has to be published all the same.
-            self._take(some)
+            with suppress(CdcError):
+                self._take(some)
             if self.left:
                 yield self.left
                 self.left = []
             raise
-        self._take(some)
         self.last = found.rows.stored(extras)
 
     def _take(self, some: list[tuple[bytes, bytes]]) -> int:
-        changes = self._poll.known.changes(some, self._met, self._poll.form.digest)
-        self.count += len(some)
+        """Rows become records; where one has no form, those before it do, and the error is raised."""
+        digest, rows, refusal = self._poll.form.digest, list[tuple[bytes, bytes, bytes]](), None
+        try:
+            rows += ((key, row, digest(row)) for key, row in some)
+        except CdcError as error:
+            refusal = error
         some.clear()
+        changes = self._poll.known.changes(rows, self._met)
+        self.count += len(rows)
         self.left += self._events.changed(changes)
+        if refusal is not None:
+            raise refusal
         return sum(len(change.key) + len(change.row) for change in changes) + 400 * len(changes)

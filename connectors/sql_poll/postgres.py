@@ -6,7 +6,7 @@ The same encoder makes the events of the write-ahead log, so that a table's even
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Final
 
@@ -144,6 +144,9 @@ class PostgresRows:
 
     def describe(self, position: str) -> TableSchema:
         return self._plan.schema(position)
+
+    def unknown(self) -> Mapping[str, object]:
+        return {column.name: orjson.loads(column.zero) for column in self._plan.columns[: self._plan.shown]}
 
     def schemas(self) -> contract.Described:
         return connect_schemas(self._plan)

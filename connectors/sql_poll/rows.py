@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,6 +59,10 @@ class Rows(Protocol):
         Args:
             position: `cdc.pos` of the first event that has this form.
         """
+        ...
+
+    def unknown(self) -> Mapping[str, object]:
+        """What stands for an unknown value of each column, in their order: null, or where that may not be, a zero."""
         ...
 
     def schemas(self) -> Described:
