@@ -137,7 +137,6 @@ class Statement:
         number: orders statements of the same position.
         lsn: where it is in the log.
         ts_ms: when its transaction was committed, ms since the Unix epoch.
-        part: of its tables, where these are too many for one record: 0, 1 …
     """
 
     command: str
@@ -148,12 +147,12 @@ class Statement:
     number: int
     lsn: str
     ts_ms: int
-    part: int = 0
 
     @property
     def key(self) -> bytes:
-        """Of its record: no other has it, so it is kept for ever."""
-        return f"ddl@{self.position}+{self.number}{f'.{self.part}' if self.part else ''}".encode()
+        """Of its record: no other has it, of another connector neither, so it is kept for ever."""
+        first = self.tables[0]
+        return f"ddl@{self.position}+{self.number}@{first.table or first.before}".encode()
 
     def to_bytes(self) -> bytes:
         return orjson.dumps({"version": FORMAT_VERSION, **asdict(self)})

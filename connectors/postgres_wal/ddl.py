@@ -127,7 +127,6 @@ def statements(
             number=number,
             lsn=lsn_text(lsn),
             ts_ms=ts_ms,
-            part=first // TABLES,
         )
         for first in range(0, len(tables), TABLES)
     ]

@@ -76,7 +76,7 @@ def test_a_long_text_is_cut_between_characters_and_marked() -> None:
 def test_very_many_tables_are_told_in_several_records_with_keys_of_their_own() -> None:
     made = found(told("DROP SCHEMA public", *(table(None, f"public.t{n}", oid=n) for n in range(TABLES + 1))))
     assert [len(one.tables) for one in made] == [TABLES, 1]
-    assert [one.key for one in made] == [b"ddl@p+1", b"ddl@p+1.1"]
+    assert [one.key for one in made] == [b"ddl@p+1@public.t0", b"ddl@p+1@public.t%d" % TABLES]
 
 
 def test_a_statement_is_read_as_it_was_written_and_is_no_description() -> None:
