@@ -41,7 +41,6 @@ class Events:
         first: bool,
     ) -> None:
         self._topic = polled.topic
-        self._key = polled.key
         self._unknown = unknown
         self._first, self._form = first, form
         snapshot, where = "true" if first else "false", (source, polled.schema, polled.table)
