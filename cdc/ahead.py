@@ -3,13 +3,19 @@
 Kafka Connect stores offsets now and then (`offset.flush.interval.ms`). One that is killed has published more than it
 stored, on each partition as far as its producer came. The last event of each partition says how far: events of a
 partition are in the order of the stream, and `source` has the transaction (`txId`), the LSN (`lsn`) and where the
-transaction before it ended (`sequence`). What is known of that is stored with each position until it is passed.
+transaction before it ended (`sequence`). What is known of that is stored before anything else is published, and with
+each position until it is passed.
+
+An event is left out only where it is certain that it is there; else it is published again. Of a topic of several
+partitions it is certain only if keys lie where Kafka's default partitioner puts them, and if ours are formed alike.
+Messages outside of transactions have no place among these, and are no sign of anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,17 +26,21 @@ from cdc.partitions import partition_of
 Partition = tuple[str, int]
 """Topic and number."""
 
+ENOUGH_KEYS = 16
+"""Different ones that lie where the default partitioner puts them: with another one of two partitions that is by chance
+in one of 65,536 cases."""
+
 
 class Point(NamedTuple):
     """Where an event stands in the stream.
 
     Args:
-        xid: its transaction; None: of none.
+        xid: its transaction.
         lsn: its own, which rows of one COPY share.
         before: where the transaction before it ended; 0: not known.
     """
 
-    xid: int | None
+    xid: int
     lsn: int
     before: int
 
@@ -54,10 +64,15 @@ class Tails:
 
     Args:
         bridge: the name that `source` has in events of ours, and of the Debezium connector; others do not count.
+        partitions: how many each topic has.
     """
 
     bridge: str
+    partitions: Mapping[str, int]
     _last: dict[Partition, tuple[Point, set[tuple[bytes | None, bytes | None]]]] = field(default_factory=dict)
+    _forms: dict[str, set[str]] = field(default_factory=dict)
+    _keys: set[bytes] = field(default_factory=set)
+    _elsewhere: bool = False
 
     def add(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> None:
         """A record. One that a producer sent twice, to the byte, counts once."""
@@ -68,10 +83,23 @@ class Tails:
         if at not in self._last or self._last[at][0] != point:
             self._last[at] = point, set()
         self._last[at][1].add((key, value))
+        count = self.partitions[topic]
+        if key is not None and value is not None and count > 1:
+            self._elsewhere |= partition_of(key, count) != partition
+            self._forms.setdefault(topic, set()).add(form_of(key, count))
+            if len(self._keys) < ENOUGH_KEYS:
+                self._keys.add(key)
 
-    def found(self) -> dict[Partition, Tail]:
-        """The last event of each partition that has one."""
-        return {at: Tail(point, len(records)) for at, (point, records) in self._last.items()}
+    @property
+    def by_key(self) -> bool:
+        """Whether it is certain that keys say on which partition events are."""
+        return not self._elsewhere and (len(self._keys) >= ENOUGH_KEYS or not self._keys)
+
+    def ahead(self) -> Ahead:
+        """What is known now; nothing of topics of several partitions where keys do not say on which events are."""
+        last = {at: Tail(point, len(records)) for at, (point, records) in self._last.items()}
+        certain = {at: tail for at, tail in last.items() if self.by_key or self.partitions[at[0]] == 1}
+        return Ahead(self.bridge, certain, self._forms)
 
 
 class Ahead:
@@ -80,13 +108,15 @@ class Ahead:
     Args:
         bridge: as for `Tails`.
         tails: of each partition that has one.
+        forms: that keys have, by topics of several partitions.
 
     `changed` is whether it has to be stored, and `left_out` how many records were not published again.
     """
 
-    def __init__(self, bridge: str, tails: Mapping[Partition, Tail]) -> None:
+    def __init__(self, bridge: str, tails: Mapping[Partition, Tail], forms: Mapping[str, Collection[str]]) -> None:
         self._bridge = bridge
         self._tails = dict(tails)
+        self._forms = {topic: frozenset(some) for topic, some in forms.items()}
         self._reached: dict[Partition, Point] = {}
         self._newest = max((tail.point for tail in tails.values()), key=lambda point: point.before, default=None)
         self.changed = bool(tails)
@@ -96,14 +126,18 @@ class Ahead:
     def from_json(cls, document: Mapping[str, Any]) -> Ahead:
         """What `as_json` gave."""
         tails = {(topic, number): Tail(Point(*point), left) for topic, number, point, left in document["tails"]}
-        ahead = cls(document["bridge"], tails)
+        ahead = cls(document["bridge"], tails, document["forms"])
         ahead.changed = False
         return ahead
 
     def as_json(self) -> dict[str, Any]:
         """To be stored."""
         tails = [[*at, list(tail.point), tail.left] for at, tail in self._tails.items()]
-        return {"bridge": self._bridge, "tails": tails}
+        return {
+            "bridge": self._bridge,
+            "tails": tails,
+            "forms": {one: sorted(some) for one, some in self._forms.items()},
+        }
 
     def __bool__(self) -> bool:
         return bool(self._tails)
@@ -134,7 +168,7 @@ class Ahead:
                 missing = [number for _, number in copies if not self._is_there((topic, number), point, value)]
                 rest += [(topic, key, value, number, timestamp, headers) for number in missing]
             else:
-                number = _by_key(key, partitions(topic)) if partition == BY_KEY else partition
+                number = self._by_key(topic, key, partitions(topic)) if partition == BY_KEY else partition
                 if self._is_there((topic, number), point, value):
                     self.left_out += 1
                 else:
@@ -146,6 +180,14 @@ class Ahead:
         newest = self._newest
         if newest is not None and point.xid != newest.xid and point.before >= newest.before:
             self.clear()
+
+    def _by_key(self, topic: str, key: bytes | None, partitions: int) -> int:
+        """Where Debezium put what has this key; BY_KEY where that is not certain."""
+        if partitions == 1:
+            return 0
+        if key is None or form_of(key, partitions) not in self._forms.get(topic, ()):
+            return BY_KEY
+        return partition_of(key, partitions)
 
     def _is_there(self, at: Partition, point: Point | None, value: bytes | None) -> bool:
         tail = self._tails.get(at)
@@ -175,7 +217,8 @@ def point_of(value: bytes | None, bridge: str) -> Point | None:
         value: of a record, with Connect's schema or without.
         bridge: as for `Tails`.
 
-    Returns: None for what is no such event: a row of a snapshot, a flattened row, another connector's.
+    Returns: None for what is no such event: a row of a snapshot, a flattened row, another connector's, a message
+        outside of transactions.
     """
     try:
         document = orjson.loads(value or b"null")
@@ -184,13 +227,23 @@ def point_of(value: bytes | None, bridge: str) -> Point | None:
         if document["op"] == "r" or source["name"] != bridge:
             return None
         before, lsn = orjson.loads(source["sequence"])
-        return Point(source["txId"], int(lsn), int(before or 0))
+        return Point(int(source["txId"]), int(lsn), int(before or 0))
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 
 
-def _by_key(key: bytes | None, partitions: int) -> int:
-    """Where a record goes; of one without key that is not known, if there are several."""
-    if key is None:
-        return 0 if partitions == 1 else BY_KEY
-    return partition_of(key, partitions)
+def form_of(key: bytes, partitions: int) -> str:
+    """What keys have in common whose bytes are alike but for what stands in them: schema, members and their kinds.
+
+    Args:
+        key: of a record, with Connect's schema or without.
+        partitions: of its topic; keys lie elsewhere when there are others.
+    """
+    try:
+        document = orjson.loads(key)
+    except ValueError:
+        document = None
+    wrapped = isinstance(document, dict) and document.keys() == {"schema", "payload"}
+    schema, row = (document["schema"], document["payload"]) if wrapped else (None, document)
+    members = [(name, type(held).__name__) for name, held in row.items()] if isinstance(row, dict) else str(type(row))
+    return sha256(orjson.dumps([partitions, schema, members])).hexdigest()[:16]

@@ -104,12 +104,18 @@ class Holdings:
             wanted = [*(section.event_topics(bridge) or ()), *section.other_topics(bridge)]
             there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
             mine = [topic for topic in there if patterns.matching(wanted, topic)]
-            tails = Tails(bridge)
-            for topic, home in homes.look(self._admin, mine).items():
+            found = homes.look(self._admin, mine)
+            tails = Tails(bridge, {topic: home.partitions for topic, home in found.items()})
+            for topic, home in found.items():
                 for some in committed(self._settings.kafka, topic, home.partitions, self._stopping, LAST_RECORDS):
                     for one in some:
                         tails.add(topic, one.partition() or 0, one.key(), one.value())
-            stored.ahead = Ahead(bridge, tails.found())
+            stored.ahead = tails.ahead()
+            if not tails.by_key:
+                words = (
+                    "Debezium's events on topics of several partitions may come twice: it is not certain where they are"
+                )
+                structlog.get_logger().warning(words, connector=self._connector)
         return stored.ahead
 
     def home(self, topic: str) -> Home:

@@ -190,6 +190,9 @@ class Publisher:
         for topic in batch.complete:
             self._holdings.stored.settle(topic)
         if ahead := self._holdings.ahead():
+            if self._holdings.stored.position is None and ahead.changed:
+                # Else those of a transaction that is given up lie behind Debezium's, too many to look past.
+                self._store(self._holdings.stored.ahead_records())
             batch.records[:] = ahead.rest(batch.records, lambda topic: self.home(topic).partitions)
             if not ahead:
                 structlog.get_logger().info("all is passed that Debezium had published", left_out=ahead.left_out)

@@ -136,12 +136,16 @@ class Stored:
             homes = {name: asdict(home) for name, home in sorted(self.homes.items())}
             yield self._record("topics", {"topics": homes, "revision": self.revisions["topics"]})
             self._changed = False
-        if self.ahead is not None and self.ahead.changed:
-            yield self._record("ahead", self.ahead.as_json()) if self.ahead else (self._key("ahead"), None)
-            self.ahead.changed = False
+        yield from self.ahead_records()
         document = {"order": position.order, "state": dict(position.state)}
         yield self._record("position", {**document, "offsets": self.offsets.id, "revisions": self.revisions})
         self.position = position
+
+    def ahead_records(self) -> Iterator[Record]:
+        """What to write of what Debezium had published, if that has changed."""
+        if self.ahead is not None and self.ahead.changed:
+            yield self._record("ahead", self.ahead.as_json()) if self.ahead else (self._key("ahead"), None)
+            self.ahead.changed = False
 
     def gap_record(self, gap: Gap | None) -> Record:
         """A gap that is to be told again at every start, or its end."""

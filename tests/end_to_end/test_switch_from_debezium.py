@@ -17,6 +17,7 @@ import pytest
 from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from cdc.holdings import LAST_RECORDS
 from cdc.prove.bridge import Bridge
 from cdc.prove.observed import await_key, consumer, messages
 from cdc.prove.truth import Row, Transaction, Witness
@@ -44,6 +45,12 @@ CREATE TABLE written (id int PRIMARY KEY);
 INSERT INTO accounts SELECT generate_series(1, {BEFORE}), 0;
 """
 """Each change of a row gives it a value that it never had."""
+
+MANY = f"""
+INSERT INTO accounts SELECT nextval('ids'), 0 FROM generate_series(1, {4 * LAST_RECORDS});
+INSERT INTO lines (what) SELECT 'many' FROM generate_series(1, {2 * LAST_RECORDS});
+"""
+"""More than the bridge looks back on any partition: what it gave up may lie behind all that Debezium published."""
 
 POINTS = ("publisher.before_commit", "publisher.after_commit", "stream.after_confirm")
 """Where the bridge's worker is killed too, while it catches up."""
@@ -276,12 +283,15 @@ def test_the_bridge_goes_on_where_debezium_ended(
         "SOURCE_PASSWORD": "any",
         "KAFKA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "CDC_FAILPOINTS": str(points),
-        "CDC_CONNECTORS__INVENTORY__BATCH__ROWS": "300",
     }
+    if end == "stopped":  # else all that is there is the first batch, which is given up
+        environment["CDC_CONNECTORS__INVENTORY__BATCH__ROWS"] = "300"
     with Taken(tmp_path, {}, environment=environment) as bridge:
         with Writers(database):
             topics.grow()
             offset = connect.stop_connector(NAME) if end == "stopped" else killed(connect, topics)
+            if end == "killed":
+                database.execute(MANY)
             (tmp_path / "offset.json").write_text(offset)
             written = bridge.cdc("import-debezium", "connector.json", "--offset", "offset.json", "-o", "cdc.yaml")
             assert written.returncode == 0, written.stderr

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
-from cdc.errors import Gap
+from cdc import publisher as publishing
+from cdc.errors import Gap, Interrupted
+from cdc.holdings import LAST_RECORDS
+from cdc.pipeline import run_connector
+from cdc.publisher import Publisher
 from cdc.testing.servers import KafkaServer
 from connectors.postgres_wal import connector
 from connectors.postgres_wal.pgoutput import INSERT, Commit, parse
@@ -54,6 +61,20 @@ class Left:
                 assert isinstance(message, Commit)
                 commit = message.end_lsn
         return found
+
+    def publish(self, line: Line, count: int) -> None:
+        """Put the events of the first rows on their topic, as far as who goes on from Debezium looks at them."""
+        topic = f"{line.name}.public.t"
+        admin = AdminClient({"bootstrap.servers": line.kafka.bootstrap_servers})
+        admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+        producer = Producer({"bootstrap.servers": line.kafka.bootstrap_servers})
+        rows = self._database.rows("SELECT id, xmin::text::int FROM t ORDER BY id")
+        for (number, xid), offset in list(zip(rows, self.offsets(), strict=True))[:count]:
+            sequence = orjson.dumps([str(offset.get("lsn_commit", 0)), str(offset["lsn"])]).decode()
+            source = {"name": line.name, "txId": xid, "lsn": offset["lsn"], "sequence": sequence}
+            value = orjson.dumps({"op": "c", "after": {"id": number}, "source": source})
+            producer.produce(topic, value, orjson.dumps({"id": number}), 0)
+        assert producer.flush(30) == 0
 
     def section(self, offset: dict[str, int]) -> dict[str, object]:
         return {
@@ -158,3 +179,33 @@ def test_a_slot_to_start_from_that_is_gone_is_a_gap(line: Line, database: Databa
         line.running(["public.t"], **left.section({"lsn": 1})) as until,
     ):
         until(lambda: False)
+
+
+def test_what_debezium_published_is_known_when_the_first_batch_was_given_up(
+    line: Line, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of a transaction that was aborted take their places on the partition, behind Debezium's."""
+    left = Left(database)
+    last = 2 + 2 * LAST_RECORDS
+    for rows in ("1, 1", "2, 2", f"3, {last}"):
+        database.execute(f"INSERT INTO t SELECT generate_series({rows})")
+    left.publish(line, 500)
+    given_up: list[int] = []
+
+    def give_up(point: str) -> None:
+        if point == "publisher.before_commit":
+            assert publisher._producer is not None
+            given_up.append(publisher._producer.flush(30))
+            raise Interrupted("given up by the test")
+
+    section = left.section(left.offsets()[1])
+    settings = line.settings(["public.t"], **section)
+    publisher = Publisher(settings, "w")
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing, "reach", give_up)
+        with pytest.raises(Interrupted, match="by the test"):
+            run_connector(line.made(settings), publisher)
+    assert given_up == [0]
+    with line.running(["public.t"], **section) as until:
+        until(lambda: len(ids(line.events("t"), "c")) >= last)
+    assert ids(line.events("t"), "c") == list(range(1, last + 1))
