@@ -170,7 +170,7 @@ class Topics:
             yield self._names[str(message.topic())], message
 
     def count(self) -> int:
-        """Of `accounts`; a transaction's end counts too. None while the topic is being made."""
+        """Of `accounts`; a transaction's end counts too. 0 while the topic is being made."""
         reader = consumer(self._servers)
         try:
             there = reader.list_topics(self._accounts, timeout=SECONDS).topics[self._accounts].partitions
