@@ -161,7 +161,8 @@ def _text(random: Random) -> Kind:
             Kind("varchar", _words),
             Kind(f"varchar({length})", _short_words(length), key=True),
             Kind(f"char({length})", _short_words(length)),
-            Kind("citext", _words, key=True),
+            # Arrays of it that go to TOAST and stay as they are become null to Debezium; here they are left out.
+            Kind("citext", _short_words(20), key=True),
             Kind("name", _short_words(15)),
             Kind('"char"', lambda r: r.choice("abZ0")),
             Kind("short", _short_words(5)),

@@ -6,6 +6,7 @@ import pytest
 
 from cdc.formats.postgres.java import (
     digits_of_float,
+    interval_seconds,
     order_of_numbers,
     order_of_texts,
     sql_timestamp,
@@ -88,3 +89,8 @@ def test_no_day_is_no_date() -> None:
     for text in (b"1500-13-01 00:00:00", b"1500-00-01 00:00:00", b"1500-01-32 00:00:00", b"150x-01-01 00:00:00"):
         with pytest.raises(ValueError, match=r"no such day|invalid literal"):
             sql_timestamp(text)
+
+
+def test_seconds_of_an_interval_are_cut_where_a_double_is_below_them() -> None:
+    # From Debezium 3.6.3.
+    assert interval_seconds(True, 13_854_622) == b"-13.854621999"

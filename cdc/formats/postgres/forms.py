@@ -112,7 +112,7 @@ def form_of(type_oid: int, modifier: int, types: Mapping[int, TypeInfo], handlin
 
 _QUIRKY: Final = frozenset(
     {Transcoder.FLOAT, Transcoder.DOUBLE, Transcoder.TIMESTAMP, Transcoder.INTERVAL}
-    | {Transcoder.ISO_TIME, Transcoder.ISO_TIMESTAMP}
+    | {Transcoder.ISO_TIME, Transcoder.ISO_TIMESTAMP, Transcoder.ISO_INTERVAL}
     | {Transcoder.GEOMETRIC, Transcoder.POINT, Transcoder.VECTOR, Transcoder.SPARSE_VECTOR, Transcoder.HSTORE}
 )
 """What has QUIRK in its argument under `quirks`."""

@@ -11,5 +11,5 @@ cdef class IsoWriter(TemporalWriter):
     cdef int day_and_clock(self) except -1
     cdef int zoned_timestamp(self, int digits) except -1
     cdef int zoned_time(self, int rule) except -1
-    cdef int iso_interval(self) except -1
+    cdef int iso_interval(self, int rule) except -1
     cdef int signed(self, bint negative, long long value) except -1

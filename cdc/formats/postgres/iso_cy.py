@@ -4,6 +4,7 @@ Compiled where possible. C types of attributes and arguments are in `iso_cy.pxd`
 """
 
 from cdc import cython
+from cdc.formats.postgres.java import interval_seconds
 from cdc.formats.postgres.numbers_cy import MALFORMED
 
 if cython.compiled:
@@ -201,8 +202,11 @@ class IsoWriter(TemporalWriter):
         self.put(90)
         return self.put(34)
 
-    def iso_interval(self) -> cython.int:
-        """`P1Y2M3DT4H5M6.78S`, every part with its own sign; infinite ones as PostgreSQL writes them."""
+    def iso_interval(self, rule: cython.int) -> cython.int:
+        """`P1Y2M3DT4H5M6.78S`, every part with its own sign; infinite ones as PostgreSQL writes them.
+
+        With QUIRK seconds went through a double.
+        """
         infinite: cython.int = self.infinity()
         if infinite and self.src[self.at + infinite - 1] == 105:
             return self.constant(b'"infinity"' if infinite == 1 else b'"-infinity"')
@@ -223,6 +227,10 @@ class IsoWriter(TemporalWriter):
         self.signed(negative, micros // 60_000_000 % 60)
         self.put(77)
         micros %= 60_000_000
+        seconds: cython.double = micros // 1_000_000 + micros % 1_000_000 / 1e6
+        if rule == QUIRK and seconds != micros / 1e6:
+            self.constant(interval_seconds(negative, micros))
+            return self.constant(b'S"')
         if negative and micros:
             self.put(45)
         self.number(micros // 1_000_000)

@@ -6,6 +6,7 @@ import math
 import struct
 from calendar import isleap
 from collections.abc import Sequence
+from decimal import ROUND_DOWN, Decimal
 
 
 def order_of_texts(keys: Sequence[str]) -> list[int]:
@@ -69,6 +70,14 @@ def sql_timestamp_fields(text: bytes) -> bytes:
     if (month, day) == (2, 29) and not isleap(int(plain[:4])):  # a leap day BC
         return b"%s-03-01%s" % (plain[:4], rest)
     return plain
+
+
+def interval_seconds(negative: bool, micros: int) -> bytes:
+    """Seconds of an interval as pgjdbc adds them up in a double, cut to nine digits (`Interval.toIsoString`)."""
+    whole, fraction = divmod(micros, 1_000_000)
+    exact = Decimal(repr(whole + fraction / 1_000_000))
+    told = format(exact.quantize(Decimal("1e-9"), rounding=ROUND_DOWN), "f").rstrip("0").rstrip(".")
+    return (b"-" if negative else b"") + told.encode()
 
 
 _FIRST_GREGORIAN = (1582, 10, 15)

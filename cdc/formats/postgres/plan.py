@@ -193,12 +193,23 @@ class _Table:
             return plain, None  # Debezium's MaskStrings leaves what is no text as it is
         match mask:
             case Asterisks(asterisks=count):
-                return Form(Transcoder.CONSTANT), text("*" * count)
+                return self._with_meaning_of(plain, Form(Transcoder.CONSTANT)), text("*" * count)
             case Hashed():
                 limited = told.is_text and 0 < told.length < UNLIMITED
                 digest = mask.digest(told.length if limited else None)
-                form = self._digested(digest)
+                form = self._with_meaning_of(plain, self._digested(digest))
                 return replace(form, zero=text(digest(b"").decode()).decode()), None
+
+    def _with_meaning_of(self, plain: Form, masked: Form) -> Form:
+        """What is masked is an enum still, to Debezium."""
+        if not self.handling.quirks:
+            return masked
+        return replace(
+            masked,
+            semantic=plain.semantic,
+            parameters=plain.parameters,
+            connect_parameters=plain.connect_parameters,
+        )
 
     def _cut(self, plain: Form, length: int, told: SourceType) -> Form:
         if told.length <= length:

@@ -132,7 +132,7 @@ class ValueWriter(StructWriter):
         if transcoder == ISO_TIME:
             return self.iso_time(argument)
         if transcoder == ISO_INTERVAL:
-            return self.iso_interval()
+            return self.iso_interval(argument)
         if transcoder == POINT:
             return self.point(argument)
         if transcoder == GEOMETRY:
