@@ -418,6 +418,9 @@ def test_a_numeric_without_limit_has_no_length_in_a_snapshot() -> None:
 def test_what_stands_for_a_value_that_is_not_known_is_cut_too() -> None:
     plan = planned({"v": "timestamptz"}, not_null=("id", "v"), options=TableOptions(truncate={"v": 4}))
     assert plan.columns[1].zero == b'"1970"'
+    options = TableOptions(truncate={"v": 3})
+    by_default = planned({"v": "text"}, not_null=("id", "v"), defaults={"v": "'word'"}, options=options)
+    assert (by_default.columns[1].zero, by_default.columns[1].default) == (b'"wor"', b'"word"')
 
 
 def test_what_has_a_limit_below_is_not_cut_and_does_not_say_so() -> None:

@@ -154,6 +154,8 @@ class _Table:
         default = self._default(column, plain, nullable=nullable, masked=masked)
         null = default if self.handling.quirks and default is not None else b"null"
         zero = null if nullable or null != b"null" else form.zero.encode()
+        if form.transcoder is Transcoder.CUT and not nullable and null != b"null":
+            zero = shortened(null, form.argument)
         if constant is not None and isinstance(self.options.mask_of(self.name, column.name), Asterisks):
             null = zero = constant  # NULL is masked too
         return ColumnPlan(
