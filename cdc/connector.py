@@ -52,6 +52,10 @@ class Connector(Protocol):
         """
         ...
 
+    def inherited(self) -> Sequence[str]:
+        """Topics of tables on which somebody else published, who is gone on from; known once `start` has returned."""
+        ...
+
     def heal_position(self, stored: Position | None) -> Position:
         """What is to be stored so that the next start heals; called after `lock`, instead of `start`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -29,6 +29,8 @@ class Holdings:
         connector: the connector's name.
         admin: for questions about topics.
         stopping: asked while the offsets topic is read; Stopped is raised when it says True.
+
+    `inherited` are the topics of tables on which the one published who is gone on from.
     """
 
     def __init__(self, settings: Settings, connector: str, admin: AdminClient, stopping: Callable[[], bool]) -> None:
@@ -37,6 +39,7 @@ class Holdings:
         self._topic = names.offsets_topic(settings.name)
         self._stored: Stored | None = None
         self._expiring: set[str] = set()
+        self.inherited: Sequence[str] = ()
 
     @property
     def stored(self) -> Stored:
@@ -101,9 +104,9 @@ class Holdings:
         stored, section = self.stored, self._settings.connectors[self._connector]
         if stored.ahead is None and stored.position is None and section.goes_on():
             bridge = self._settings.name
-            wanted = [*(section.event_topics(bridge) or ()), *section.other_topics(bridge)]
+            wanted = {*self.inherited, *section.other_topics(bridge)}
             there = self._admin.list_topics(timeout=topics.TIMEOUT).topics
-            mine = [topic for topic in there if patterns.matching(wanted, topic)]
+            mine = [topic for topic in there if topic in wanted]
             found = homes.look(self._admin, mine)
             tails = Tails(bridge, {topic: home.partitions for topic, home in found.items()})
             for topic, home in found.items():

@@ -26,6 +26,7 @@ def run_connector(connector: Connector, publisher: Publisher) -> None:
             try:
                 publisher.check()
                 connector.start(stored)
+                publisher.inherit(connector.inherited())
                 publisher.watch(connector.stop)
                 _publish(connector, publisher, stored)
             except Gap as gap:

@@ -9,7 +9,7 @@ from the stored position.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -144,6 +144,10 @@ class Publisher:
         Raises: Gap; BrokerUnavailable, PublishError.
         """
         self._holdings.check()
+
+    def inherit(self, topics: Sequence[str]) -> None:
+        """On these topics there may be events already, which are not published again: see `Holdings.ahead`."""
+        self._holdings.inherited = topics
 
     def watch(self, found: Callable[[], None]) -> None:
         """Go on checking, from a thread; once something is missing nothing is published any more.

@@ -63,7 +63,7 @@ class Line:
         self.url = database.url() if isinstance(database, Database) else database
         self.policy = "compact"
 
-    def settings(self, tables: list[Any], **section: Any) -> Settings:
+    def settings(self, tables: list[Any] | dict[str, Any], **section: Any) -> Settings:
         """One partition a topic, so that what a test sees is in order; `section` adds to the connector's."""
         document = {
             "name": self.name,
@@ -82,7 +82,7 @@ class Line:
         }
         return parse(orjson.dumps(document).decode(), {})
 
-    def run(self, tables: list[Any], cut: Callable[[Batch], bool], **section: Any) -> None:
+    def run(self, tables: list[Any] | dict[str, Any], cut: Callable[[Batch], bool], **section: Any) -> None:
         """Run the connector until it is cut off, or ends by itself."""
         settings = self.settings(tables, **section)
         with suppress(Cut):
@@ -96,7 +96,7 @@ class Line:
 
     @contextmanager
     def running(
-        self, tables: list[Any], *, state: str = "streaming", **section: Any
+        self, tables: list[Any] | dict[str, Any], *, state: str = "streaming", **section: Any
     ) -> Iterator[Callable[[Callable[[], bool]], None]]:
         """Run the connector; the yielded function waits for a fact, and raises what the connector ended with."""
         settings = self.settings(tables, **section)

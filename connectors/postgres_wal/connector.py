@@ -197,6 +197,10 @@ class PostgresWalConnector:
     def healing(self) -> bool:
         return self._healing
 
+    def inherited(self) -> Sequence[str]:
+        tables = self._capture.tables if self._handed_over is not None else ()
+        return [self._section.topic_of_table(self._settings.name, table.schema, table.name) for table in tables]
+
     def heal_position(self, stored: Position | None) -> Position:
         return healing(stored)
 

@@ -338,6 +338,12 @@ class PostgresWalSettings(ConnectorSettings):
         known = {"name": bridge, "schema": schema, "table": table, **patterns.groups(entry, f"{schema}.{table}")}
         return names.legal_topic(_NAMED.sub(lambda found: known.get(found[1], ""), template))
 
+    def topic_of_table(self, bridge: str, schema: str, table: str) -> str:
+        """The topic of a captured table; `bridge` is the bridge's name."""
+        entry = patterns.most_specific(self.tables, f"{schema}.{table}")
+        assert entry is not None, "it is captured"
+        return self.topic_of(bridge, entry, schema, table)
+
     def shares_topic(self, entry: str) -> bool:
         """Whether tables of an entry may share a topic with each other or with others."""
         template = self.tables[entry].topic

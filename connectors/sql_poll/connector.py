@@ -122,6 +122,9 @@ class SqlPollConnector:
         # What readers have is known at every pass: there is no difference left to be found.
         return False
 
+    def inherited(self) -> Sequence[str]:
+        return ()
+
     def heal_position(self, stored: Position | None) -> Position:
         return healing(stored)
 

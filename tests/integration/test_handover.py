@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import orjson
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from cdc import holdings, offsets
 from cdc import publisher as publishing
 from cdc.errors import Gap, Interrupted
 from cdc.holdings import LAST_RECORDS
 from cdc.pipeline import run_connector
+from cdc.prove.observed import messages
 from cdc.publisher import Publisher
+from cdc.settings import KafkaSettings
 from cdc.testing.servers import KafkaServer
 from connectors.postgres_wal import connector
 from connectors.postgres_wal.pgoutput import INSERT, Commit, parse
@@ -62,9 +68,8 @@ class Left:
                 commit = message.end_lsn
         return found
 
-    def publish(self, line: Line, count: int) -> None:
+    def publish(self, line: Line, count: int, topic: str) -> None:
         """Put the events of the first rows on their topic, as far as who goes on from Debezium looks at them."""
-        topic = f"{line.name}.public.t"
         admin = AdminClient({"bootstrap.servers": line.kafka.bootstrap_servers})
         admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
         producer = Producer({"bootstrap.servers": line.kafka.bootstrap_servers})
@@ -181,6 +186,34 @@ def test_a_slot_to_start_from_that_is_gone_is_a_gap(line: Line, database: Databa
         until(lambda: False)
 
 
+def test_only_topics_of_captured_tables_are_looked_at(
+    line: Line, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a pattern of topics that begins with a part of a table's name may mean."""
+    left = Left(database)
+    for row in (1, 2, 3):
+        database.execute(f"INSERT INTO t VALUES ({row})")
+    topic = f"t.{line.name}"
+    left.publish(line, 2, topic)
+    left.publish(line, 2, f"other.{line.name}")
+    looked: list[str] = []
+
+    def committed(kafka: KafkaSettings, topic: str, *rest: Any) -> Iterator[list[Message]]:
+        looked.append(topic)
+        return offsets.committed(kafka, topic, *rest)
+
+    monkeypatch.setattr(holdings, "committed", committed)
+    tables = {r"/public\.(?P<it>t)/": {"topic": "{it}.{name}"}}
+    with line.running(tables, **left.section(left.offsets()[0])) as until:
+        until(lambda: len(published(line, topic)) == 3)
+    assert [event["after"]["id"] for event in published(line, topic)] == [1, 2, 3]
+    assert looked == [topic]
+
+
+def published(line: Line, topic: str) -> list[Any]:
+    return [orjson.loads(one.value() or b"") for one in messages(line.kafka.bootstrap_servers, [topic])]
+
+
 def test_what_debezium_published_is_known_when_the_first_batch_was_given_up(
     line: Line, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,7 +222,7 @@ def test_what_debezium_published_is_known_when_the_first_batch_was_given_up(
     last = 2 + 2 * LAST_RECORDS
     for rows in ("1, 1", "2, 2", f"3, {last}"):
         database.execute(f"INSERT INTO t SELECT generate_series({rows})")
-    left.publish(line, 500)
+    left.publish(line, 500, f"{line.name}.public.t")
     given_up: list[int] = []
 
     def give_up(point: str) -> None:

@@ -62,6 +62,9 @@ class Source:
     def healing(self) -> bool:
         return self._heals and self.confirmed <= self._last
 
+    def inherited(self) -> Sequence[str]:
+        return ()
+
     def heal_position(self, stored: Position | None) -> Position:
         return Position("", {"phase": "healing"}, {})
 
