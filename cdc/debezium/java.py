@@ -14,6 +14,10 @@ from cdc.debezium.values import BadValue
 _PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?<\w+>|\(\?|.", re.DOTALL)
 """Of an expression: what is escaped, a class, where a group begins that has a name, where none does, the rest."""
 
+MANY_WORDS = 100
+SOME_WORDS = 12
+"""What names of tables are tried with; see `samples`."""
+
 _DOTLESS = r"(?:\[\^\\*\.\]|\\w)[+*]"
 
 
@@ -128,8 +132,9 @@ def of_tables(
     expression: Expression,
     prefix: str,
     parts: Sequence[str | int],
-    words: set[str],
+    words: Sequence[str],
     renamed: Callable[[str], str] = str,
+    named: Sequence[str] = (),
 ) -> OfTables:
     """The same for tables: what comes of names shows whether it is.
 
@@ -137,12 +142,13 @@ def of_tables(
         expression: of topics.
         prefix: what those of tables begin with, and a dot.
         parts: a replacement; empty where there is none.
-        words: that are in tables' names.
+        words: that are in tables' names, as `samples` takes them.
         renamed: what became of a topic before this expression is asked.
+        named: names of tables that are there for certain.
 
     Raises: BadValue: it cannot be told from a table's name.
     """
-    tables = {table: renamed(f"{prefix}.{table}") for table in samples(expression.text, words)}
+    tables = {table: renamed(f"{prefix}.{table}") for table in (*named, *samples(expression.text, words))}
     for candidate in _candidates(expression, prefix):
         means = [table for table in tables if candidate.expression.groups(table) is not None]
         if means and all(_same(expression, candidate, prefix, parts, *one) for one in tables.items()):
@@ -176,10 +182,20 @@ def _same(
     return candidate.topic(parts, here).replace("{name}", prefix) == wanted
 
 
+def words_of(text: str) -> list[str]:
+    """The words that an expression holds, in order."""
+    return re.findall(r"\w+", re.sub(r"\\\w|\(\?P?<\w+>|\(\?-i:", " ", text))
+
+
 def samples(text: str, words: Iterable[str] = ()) -> Iterator[str]:
-    """Names of tables such as an expression may mean: of words that are in it."""
-    found = {*words, *re.findall(r"\w+", re.sub(r"\\\w|\(\?<\w+>", " ", text)), "a", "orders_1"}
-    tables = [*found, *(one + other for one in found for other in found)]
-    for schema in ("public", "s_2", *found):
+    """Names of tables such as an expression may mean: of words that are in it, and of `words`, the telling ones first.
+
+    Always the same ones, and so many at most that it takes no time: of `MANY_WORDS`, of which schemas and what is put
+    together have the first `SOME_WORDS`.
+    """
+    found = list(dict.fromkeys(["a", "orders_1", *words_of(text), *words]))[:MANY_WORDS]
+    some = found[:SOME_WORDS]
+    tables = dict.fromkeys([*found, *(one + other for one in some for other in some)])
+    for schema in dict.fromkeys(["public", "s_2", *some]):
         for table in tables:
             yield from (f"{schema}.{table}", f"{schema}.{table}7", f"{schema}.x{table}", f"{schema}.{table}_b_12")

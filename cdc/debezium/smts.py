@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cdc.debezium.draft import Draft, Told
-from cdc.debezium.java import Expression, OfTables, of_tables, replacement
+from cdc.debezium.java import Expression, OfTables, of_tables, replacement, words_of
 from cdc.debezium.values import BadValue, boolean, listed, word
 
 _MATCHES = "org.apache.kafka.connect.transforms.predicates.TopicNameMatches"
@@ -51,15 +51,19 @@ class Given:
     name: str
     config: Mapping[str, str]
     routers: list[tuple[Expression, Sequence[str | int]]]
-    _asked: set[str] = field(default_factory=set)
+    _asked: list[str] = field(default_factory=list)
 
     def get(self, option: str, default: str = "") -> str:
         """A property's value."""
-        self._asked.add(option)
+        self._asked.append(option)
         return self.config.get(self._key(option), default).strip()
 
     def told(self, option: str, words: str) -> Told:
         return Told(self._key(option), words)
+
+    def wrong(self, error: BadValue) -> Told:
+        """What is wrong with the property that was asked for last."""
+        return self.told(self._asked[-1], str(error))
 
     def rest(self) -> Iterator[str]:
         """Properties that nobody asked for."""
@@ -82,6 +86,7 @@ def choices(config: Mapping[str, str], draft: Draft, wrong: list[Told], lost: li
     """
     found: list[Choice] = []
     routers: list[tuple[Expression, Sequence[str | int]]] = []
+    routed: list[str] = []  # what topics of outboxes begin with
     for name in listed(config.get("transforms", "")):
         given = Given(name, config, routers)
         kind = given.get("type")
@@ -105,14 +110,15 @@ def choices(config: Mapping[str, str], draft: Draft, wrong: list[Told], lost: li
         try:
             choice = take(given, draft, lost)
         except BadValue as error:
-            wrong.append(given.told("type", str(error)))
+            wrong.append(given.wrong(error))
             continue
         if choice is None:
             continue
+        if choice.topic and any(_may_match(given.routers[-1][0], topic) for topic in routed):
+            lost.append(given.told("type", "messages of an outbox keep the topics that the event router gives them"))
+        if "outbox" in choice.options:
+            routed.append(choice.options["outbox"].get("topic", _OUTBOX_TOPIC).partition("{")[0])
         if tables is not None:
-            if choice.tables is not None:
-                lost.append(given.told("predicate", "a router's own expression chooses tables here"))
-                continue
             choice = replace(choice, tables=tables, negated=negated)
         for option in given.rest():
             lost.append(given.told(option, "is not known here"))
@@ -141,7 +147,11 @@ def _chosen(given: Given, lost: list[Told]) -> tuple[OfTables | None, bool]:
 
 
 def _of_tables(given: Given, expression: Expression, parts: list[str | int]) -> OfTables:
-    words = set(re.findall(r"\w+", given.config.get("table.include.list", "")))
+    words = [one for router, to in given.routers for part in (router.text, _text(to)) for one in words_of(part)]
+    for option in ("schema.include.list", "schema.exclude.list", "table.include.list", "table.exclude.list"):
+        words += words_of(given.config.get(option, ""))
+    listed_tables = [entry.replace("\\", "") for entry in listed(given.config.get("table.include.list", ""))]
+    named = [table for table in listed_tables if re.fullmatch(r"\w+\.\w+", table)]
 
     def renamed(topic: str) -> str:
         for router, to in given.routers:
@@ -149,7 +159,23 @@ def _of_tables(given: Given, expression: Expression, parts: list[str | int]) -> 
                 topic = "".join(part if isinstance(part, str) else held[part - 1] for part in to)
         return topic
 
-    return of_tables(expression, given.config.get("topic.prefix", "").strip(), parts, words, renamed)
+    return of_tables(expression, _prefix(given), parts, words, renamed, named)
+
+
+def _text(parts: Sequence[str | int]) -> str:
+    return "".join(part if isinstance(part, str) else " " for part in parts)
+
+
+def _prefix(given: Given) -> str:
+    """What topics begin with; that it is missing is told elsewhere."""
+    return given.config.get("topic.prefix", "").strip()
+
+
+def _may_match(expression: Expression, beginning: str) -> bool:
+    """Whether an expression may match a topic that begins so."""
+    found = re.match(r"(?:[\w-]|\\\.)*(?![?*{])", "" if "|" in expression.text else expression.text)
+    literal = found[0].replace("\\", "") if found else ""
+    return literal.startswith(beginning) or beginning.startswith(literal)
 
 
 def _unwrap(given: Given, draft: Draft, lost: list[Told]) -> Choice | None:
@@ -161,7 +187,8 @@ def _unwrap(given: Given, draft: Draft, lost: list[Told]) -> Choice | None:
         words = f"{mode}: deletes and tombstones are left out of all tables of a connector, or of none"
         lost.append(given.told("delete.tombstone.handling.mode", words))
     elif mode == "drop":
-        draft.connector["skipped_operations"] = [*draft.connector.get("skipped_operations", ["t"]), "d"]
+        skipped = [*draft.connector.get("skipped_operations", ["t"]), "d"]
+        draft.connector["skipped_operations"] = list(dict.fromkeys(skipped))
     elif mode == "rewrite":
         draft.connector["tombstones"] = False
     elif mode != "rewrite-with-tombstone":
@@ -226,13 +253,16 @@ def _routed(given: Given, draft: Draft, lost: list[Told], regex: str, to: str) -
     expression = _expression(given, regex)
     parts = replacement(given.get(to), expression)
     if not parts:
-        raise BadValue(f"{to} is missing")
+        raise BadValue("is missing")
+    if given.get("predicate"):
+        lost.append(given.told("predicate", "a router's own expression chooses tables here"))
+        return None
     try:
         tables = _of_tables(given, expression, parts)
     except BadValue as error:
         lost.append(given.told(regex, str(error)))
         return None
-    for topic in _others(given.config["topic.prefix"].strip(), draft):
+    for topic in _others(_prefix(given), draft):
         if expression.groups(topic) is not None:
             draft.remarks.append(f"transforms.{given.name}: {topic} keeps its name")
     given.routers.append((expression, parts))
@@ -251,7 +281,7 @@ def _others(prefix: str, draft: Draft) -> Iterator[str]:
 def _expression(given: Given, option: str, default: str = "") -> Expression:
     text = given.get(option, default)
     if not text:
-        raise BadValue(f"{option} is missing")
+        raise BadValue("is missing")
     return Expression.read(text)
 
 
@@ -267,6 +297,9 @@ _LIKE = {
     "TimestampConverter": "`time_precision` of the connector, or the step `python`: docs/transforms.md",
 }
 """What does the like here, by a transformation's class."""
+
+_OUTBOX_TOPIC = "outbox.event.{routedByValue}"
+"""By default."""
 
 _COLUMNS = {
     "table.field.event.id": ("id", "id"),
@@ -293,10 +326,10 @@ def _outbox(given: Given, draft: Draft, lost: list[Told]) -> Choice | None:
         if boolean(given.get(name, "false")):
             options[option] = True
     expression = _expression(given, "route.topic.regex", "(?<routedByValue>.*)")
-    parts = replacement(given.get("route.topic.replacement", "outbox.event.${routedByValue}"), expression)
+    parts = replacement(given.get("route.topic.replacement", _OUTBOX_TOPIC.replace("{", "${")), expression)
     names = [name or f"g{number}" for number, name in enumerate(expression.names, 1)]
     topic = "".join(part if isinstance(part, str) else f"{{{names[part - 1]}}}" for part in parts)
-    if (expression.text, names, topic) != ("(.*)", ["routedByValue"], "outbox.event.{routedByValue}"):
+    if (expression.text, names, topic) != ("(.*)", ["routedByValue"], _OUTBOX_TOPIC):
         options["pattern"] = expression.named(names)
         options["topic"] = topic
     if placed := [*_placed(given, lost)]:
@@ -323,7 +356,10 @@ _LOST_OF_OUTBOX = (
 
 def _placed(given: Given, lost: list[Told]) -> Iterator[dict[str, str]]:
     for entry in listed(given.get("table.fields.additional.placement")):
-        column, to, *name = [part.strip() for part in entry.split(":")]
+        column, *places = [part.strip() for part in entry.split(":")]
+        if not places:
+            raise BadValue(f"must be column:place or column:place:name, several separated by commas; {entry} is not")
+        to, *name = places
         if to not in ("header", "envelope"):
             lost.append(given.told("table.fields.additional.placement", f"{entry}: header or envelope are the places"))
             continue

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cdc.config import parse
-from cdc.debezium.java import Expression, of_tables, replacement
+from cdc.debezium.java import Expression, of_tables, replacement, samples
 from cdc.debezium.text import text_of
 from cdc.debezium.translate import Translation, translate
 from cdc.debezium.values import BadValue
@@ -108,10 +108,39 @@ def test_a_router_that_looks_at_more_than_the_table_is_told(regex: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("regex", "to"), [("(", "x"), ("(.*)", "$2"), ("(.*)", "${no}"), (r"\Qa\E", "x"), ("", "x"), ("a", "")]
+    ("regex", "to", "wrong"),
+    [
+        ("(", "x", "regex"),
+        ("(.*)", "$2", "replacement"),
+        ("(.*)", "${no}", "replacement"),
+        (r"\Qa\E", "x", "regex"),
+        ("", "x", "regex"),
+        ("a", "", "replacement"),
+    ],
 )
-def test_a_router_that_kafka_connect_would_refuse_is_wrong(regex: str, to: str) -> None:
-    assert [told.name for told in taken({}, route=routed(regex, to)).wrong] == ["transforms.route.type"]
+def test_a_router_that_kafka_connect_would_refuse_is_wrong(regex: str, to: str, wrong: str) -> None:
+    assert [told.name for told in taken({}, route=routed(regex, to)).wrong] == [f"transforms.route.{wrong}"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("table.expand.json.payload", "yes"),
+        ("route.topic.regex", "("),
+        ("route.topic.replacement", "${no}"),
+        ("table.op.invalid.behavior", "ignore"),
+        ("table.fields.additional.placement", "type"),
+    ],
+)
+def test_what_an_event_router_would_refuse_is_told_at_its_property(option: str, value: str) -> None:
+    assert [told.name for told in taken({}, o={"type": OUTBOX, option: value}).wrong] == [f"transforms.o.{option}"]
+
+
+def test_a_router_without_a_prefix_of_topics_is_no_error_of_ours() -> None:
+    given = {f"transforms.route.{name}": value for name, value in routed("(.*)", "x.$1").items()}
+    config = {**LEAST, "database.server.name": "shop", "transforms": "route", **given}
+    del config["topic.prefix"]
+    assert [told.name for told in translate("Inventory", config).wrong] == ["topic.prefix"]
 
 
 def test_only_captured_tables_are_routed() -> None:
@@ -364,6 +393,64 @@ def test_of_two_routers_for_one_table_the_first_is_taken_over() -> None:
     assert [told.name for told in translation.lost] == ["transforms.two.regex"]
 
 
+def test_what_the_first_router_renames_the_second_does_not_see() -> None:
+    """The expression of the second says nothing of the tables that the first leaves to it."""
+    first = routed(r"shop\.audit\.(.*)", "audit-$1")
+    translation = taken({}, one=first, two=routed(r"shop\.(.*)", "prod.$1"))
+    assert topic(translation, "audit.log") == "audit-log"
+    assert [told.name for told in translation.lost] == ["transforms.two.regex"]
+    listed = taken(
+        {"table.include.list": r"audit.log,public\.orders"}, one=first, two=routed(r"shop\.public\.(.*)", "prod.$1")
+    )
+    assert (topic(listed, "audit.log"), topic(listed, "public.orders")) == ("audit-log", "prod.orders")
+    assert not listed.lost
+
+
+def test_names_of_schemas_are_tried_too() -> None:
+    more = {"schema.include.list": "billing,public"}
+    translation = taken(more, one=routed(r"shop\.[a-e]\w+\.(.*)", "x-$1"), two=routed(r"shop\.(.*)", "prod.$1"))
+    assert topic(translation, "billing.t") == "x-t"
+    assert [told.name for told in translation.lost] == ["transforms.two.regex"]
+
+
+@pytest.mark.parametrize(
+    ("regex", "told"), [(r"(.*)", True), (r"outbox\.event\.(.*)", True), (r"shop\.public\.(.*)", False)]
+)
+def test_messages_of_an_outbox_are_not_routed_again_and_that_is_told(regex: str, told: bool) -> None:
+    translation = taken({}, o={"type": OUTBOX}, r=routed(regex, "dev.$1"))
+    assert bool(translation.lost) is told
+    other = taken({}, r=routed(r"(.*)", "dev.$1"), o={"type": OUTBOX})
+    assert not other.lost
+
+
+def test_a_router_that_is_not_taken_over_renames_nothing_for_those_behind_it() -> None:
+    more = {
+        **chosen(r"shop\.public\.orders"),
+        "predicates.c.type": MATCHES,
+        "predicates.c.pattern": r"shop\.public\.customers",
+        "transforms.flat.predicate": "c",
+    }
+    flat = {"type": UNWRAP, "delete.tombstone.handling.mode": "rewrite-with-tombstone"}
+    translation = taken(more, box=routed(r"(.*)", "x.$1"), flat=flat)
+    assert [told.name for told in translation.lost] == ["transforms.box.predicate"]
+    assert options(translation, "public.customers") == TableOptions(format="json")
+    assert "keeps its name" not in "\n".join(translation.remarks)
+
+
+def test_many_tables_take_no_time() -> None:
+    """A router is tried with so many names at most, however long lists are."""
+    tables = [f"schema{number % 7}.table{number}" for number in range(400)]
+    assert len(list(samples("(.*)", [word for table in tables for word in table.split(".")]))) < 20_000
+    translation = taken({"table.include.list": ",".join(tables)}, route=routed(r"(.*)\.table399", "$1.last"))
+    assert topic(translation, tables[-1]) == "shop.schema0.last"
+    assert topic(translation, tables[0]) == "shop.schema0.table0"
+
+
+def test_deletes_that_are_left_out_twice_are_left_out() -> None:
+    flat = {"type": UNWRAP, "delete.tombstone.handling.mode": "drop"}
+    assert section(taken({"skipped.operations": "d"}, flat=flat)).skipped_operations == ["d"]
+
+
 @pytest.mark.parametrize("mode", ["drop", "rewrite"])
 def test_deletes_of_some_tables_are_not_left_out(mode: str) -> None:
     translation = taken(chosen(r".*\.t"), box={"type": UNWRAP, "delete.tombstone.handling.mode": mode})
@@ -407,4 +494,4 @@ def test_a_replacement_has_as_many_digits_as_there_are_groups() -> None:
 
 def test_what_a_prefix_may_match_is_no_expression_of_tables() -> None:
     with pytest.raises(BadValue, match="cannot be told"):
-        of_tables(Expression.read(r"(.*)shop\.(.*)"), "shop", [2], set())
+        of_tables(Expression.read(r"(.*)shop\.(.*)"), "shop", [2], [])
