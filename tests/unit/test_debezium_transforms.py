@@ -138,8 +138,9 @@ def test_what_an_event_router_would_refuse_is_told_at_its_property(option: str, 
 
 def test_a_router_without_a_prefix_of_topics_is_no_error_of_ours() -> None:
     given = {f"transforms.route.{name}": value for name, value in routed("(.*)", "x.$1").items()}
-    config = {**LEAST, "database.server.name": "shop", "transforms": "route", **given}
-    del config["topic.prefix"]
+    config = {
+        name: value for name, value in {**LEAST, "transforms": "route", **given}.items() if name != "topic.prefix"
+    }
     assert [told.name for told in translate("Inventory", config).wrong] == ["topic.prefix"]
 
 
