@@ -107,7 +107,8 @@ def test_a_pause_lasts_until_a_moment_outside_all_windows(windows: list[tuple[ti
         assert until > now
         assert not inside(windows, until)
         just_before = until - timedelta(microseconds=1)
-        assert inside(windows, just_before)
+        # Of an end that clocks show twice, as they are set back, the later one counts.
+        assert inside(windows, just_before) or until.astimezone(BERLIN).fold == 1
 
 
 @given(st.sampled_from(["100ms", "5s", "10m"]), st.integers(0, 60), moments, st.integers())
