@@ -81,19 +81,21 @@ def row(decoder: Decoder, data: bytes | None, **more: Any) -> Row:
     return found
 
 
-def _as_json_spells(row: Row) -> Row:
-    """Python's exponents have two digits at least, orjson's have not."""
-    return row._replace(line=re.sub(rb"(?<=e-)0(?=\d\t)", b"", row.line))
+def _spelled_alike(row: Row) -> Row:
+    """orjson and Python write the same float in several ways: 1e-5, 1e-05, 0.00001."""
+    line = re.sub(rb"(?<=\t)-?(\d+(\.\d+)?e[-+]?\d+|0\.0000\d+)(?=\t)", lambda one: b"%r" % float(one[0]), row.line)
+    return row._replace(line=line)
 
 
 @given(ROWS)
 @example({"id": 1, **dict.fromkeys(list(VALUES)[1:]), "rate": 5.960464477539063e-08})
+@example({"id": 1, **dict.fromkeys(list(VALUES)[1:]), "rate": 1e-5})
 def test_the_plan_and_the_general_path_give_the_same_row(after: dict[str, Any]) -> None:
     data = value("u", after, POS)
     general = row(decoder(compiled=False), data)
     planned = decoder(compiled=True)
     row(planned, data)  # learns the shape
-    assert row(planned, data) == _as_json_spells(general)
+    assert _spelled_alike(row(planned, data)) == _spelled_alike(general)
     assert general.line.split(b"\t")[-1] == POS.encode()
 
 
