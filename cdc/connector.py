@@ -53,7 +53,10 @@ class Connector(Protocol):
         ...
 
     def inherited(self) -> Sequence[str]:
-        """Topics of tables on which somebody else published, who is gone on from; known once `start` has returned."""
+        """Topics of tables on which somebody else published, who is gone on from; known once `start` has returned.
+
+        Asked only where the section `goes_on`.
+        """
         ...
 
     def heal_position(self, stored: Position | None) -> Position:

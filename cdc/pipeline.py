@@ -26,7 +26,8 @@ def run_connector(connector: Connector, publisher: Publisher) -> None:
             try:
                 publisher.check()
                 connector.start(stored)
-                publisher.inherit(connector.inherited())
+                if publisher.goes_on:
+                    publisher.inherit(connector.inherited())
                 publisher.watch(connector.stop)
                 _publish(connector, publisher, stored)
             except Gap as gap:

@@ -145,6 +145,11 @@ class Publisher:
         """
         self._holdings.check()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether somebody else published on its topics before."""
+        return self.settings.connectors[self.connector].goes_on()
+
     def inherit(self, topics: Sequence[str]) -> None:
         """On these topics there may be events already, which are not published again: see `Holdings.ahead`."""
         self._holdings.inherited = topics

@@ -198,6 +198,7 @@ def test_the_acls_it_prints_are_enough_to_go_on_where_debezium_stopped(guarded: 
     grant(guarded, acls.needed(settings))
     publisher = Publisher(settings, "warehouse")
     assert publisher.take_over() is None
+    publisher.inherit([topic])
     there, new = ((topic, b'{"id":%d}' % id, event, BY_KEY, 0, None) for id in (1, 2))
     publisher.publish(Batch([there, new], Position("1"), [EventTopic(topic, "public.orders", ("id",))]))
     assert [message.key() for message in messages(guarded.bootstrap_servers, [topic])] == [there[1], new[1]]
