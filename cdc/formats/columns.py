@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
-from cdc.formats.connect_schema import Schema, adjusted, envelope, field, struct
+from cdc.formats.connect_schema import Schema, field, key_schema, type_of, value_schema
 from cdc.formats.contract import Described
 from cdc.formats.handling import Style
 from cdc.schemas import Column, TableSchema
-
-_TYPES: Final[Mapping[str, str]] = {"float32": "float", "float64": "double"}
 
 _DECIMAL: Final = "org.apache.kafka.connect.data.Decimal"
 
@@ -24,10 +21,10 @@ def described(table: TableSchema, style: Style) -> Described:
     """
     topic, names = table.topic, style.schema_names
     columns = {column.name: column for column in table.columns}
-    row = struct(adjusted(f"{topic}.Value", names), *map(_member, table.columns), optional=True, version=None)
     members = [_member(columns[name]) for name in table.key]
-    key = struct(adjusted(f"{topic}.Key", names), *members, version=None) if members else None
-    return Described(topic, key, envelope(topic, row, names=names, with_cdc=style.with_cdc))
+    key = key_schema(topic, members, names=names) if members else None
+    value = value_schema(topic, map(_member, table.columns), names=names, with_cdc=style.with_cdc)
+    return Described(topic, key, value)
 
 
 def _member(column: Column) -> Schema:
@@ -35,7 +32,7 @@ def _member(column: Column) -> Schema:
 
 
 def _schema(column: Column, *, optional: bool) -> Schema:
-    schema: Schema = {"type": _TYPES.get(column.form, column.form)}
+    schema: Schema = {"type": type_of(column.form)}
     if column.items is not None:
         schema["items"] = _schema(column.items, optional=True)
     if column.form == "struct":  # the only one: a decimal with the scale that it has

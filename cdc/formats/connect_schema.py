@@ -7,13 +7,28 @@ doc, parameters, default; of a struct's members, field behind that.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
+
+import orjson
 
 from cdc.formats.handling import Adjustment
 
 Schema: TypeAlias = dict[str, Any]
 """As JSON has it."""
+
+
+_TYPES: Final[Mapping[str, str]] = {"float32": "float", "float64": "double"}
+
+
+def type_of(form: str) -> str:
+    """Connect's type of a form, see `cdc.schemas.Column.form`, as its JSON calls it."""
+    return _TYPES.get(form, form)
+
+
+def before_payload(schema: Mapping[str, Any]) -> bytes:
+    """What stands before a payload; a brace closes it."""
+    return b'{"schema":%b,"payload":' % orjson.dumps(schema)
 
 
 def field(kind: str, name: str, *, optional: bool = False) -> Schema:
@@ -87,11 +102,17 @@ CDC: Final = struct(
 """Of our own member."""
 
 
-def envelope(topic: str, row: Mapping[str, Any], *, names: Adjustment, with_cdc: bool) -> Schema:
-    """Of a table's values: `Envelope` and `TableSchemaBuilder`."""
-    members = [{**row, "field": "before"}, {**row, "field": "after"}, SOURCE, BLOCK, field("string", "op")]
-    members += [field("int64", name, optional=True) for name in ("ts_ms", "ts_us", "ts_ns")]
-    return struct(adjusted(f"{topic}.Envelope", names), *members, *([CDC] if with_cdc else []), version=2)
+def value_schema(topic: str, members: Iterable[Schema], *, names: Adjustment, with_cdc: bool) -> Schema:
+    """Of a table's values, whose rows have these members: `Envelope` and `TableSchemaBuilder`."""
+    row = struct(adjusted(f"{topic}.Value", names), *members, optional=True, version=None)
+    parts = [{**row, "field": "before"}, {**row, "field": "after"}, SOURCE, BLOCK, field("string", "op")]
+    parts += [field("int64", name, optional=True) for name in ("ts_ms", "ts_us", "ts_ns")]
+    return struct(adjusted(f"{topic}.Envelope", names), *parts, *([CDC] if with_cdc else []), version=2)
+
+
+def key_schema(topic: str, members: Iterable[Schema], *, names: Adjustment) -> Schema:
+    """Of a table's keys."""
+    return struct(adjusted(f"{topic}.Key", names), *members, version=None)
 
 
 def adjusted(name: str, how: Adjustment, *, of_field: bool = False) -> str:

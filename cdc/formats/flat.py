@@ -24,6 +24,17 @@ DELETED: Final = b'"__deleted":"'
 _TAIL: Final = b',"source":null,"transaction":null,"op":%b,"ts_ms":0,"ts_us":0,"ts_ns":0,"cdc":%b}'
 
 
+def tail(op: str, position: str) -> bytes:
+    """What follows a row in its own object, behind the members that it has, as the row encoder writes it.
+
+    Args:
+        op: c, u, d or r.
+        position: `cdc.pos`.
+    """
+    deleted = b"true" if op == "d" else b"false"
+    return b',"__deleted":"%b","__op":"%b","__pos":%b}' % (deleted, op.encode(), orjson.dumps(position))
+
+
 class FlatReader:
     """Reads rows as Debezium's events, which have no source and no time then."""
 

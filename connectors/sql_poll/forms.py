@@ -12,7 +12,8 @@ from typing import Final
 import orjson
 
 from cdc.errors import ConfigError, Problem, ProtocolError
-from cdc.formats.connect_schema import adjusted
+from cdc.formats import flat
+from cdc.formats.connect_schema import adjusted, before_payload
 from cdc.formats.contract import Described, formats, reader_of
 from cdc.formats.debezium_json import SourceInfo, polled_tail
 from cdc.formats.handling import Style
@@ -62,8 +63,8 @@ class TopicForm:
         self._writer = None if chosen.writer is None else chosen.writer(settings, table)
         self._flat = bool(chosen.style.get("flat", False))
         with_schemas = bool(chosen.style.get("with_schemas", False))
-        self._before_key = b'{"schema":%b,"payload":' % orjson.dumps(table.key) if with_schemas else b""
-        self._before = b'{"schema":%b,"payload":' % orjson.dumps(table.value) if with_schemas else b""
+        self._before_key = before_payload(table.key) if with_schemas and table.key is not None else b""
+        self._before = before_payload(table.value) if with_schemas else b""
         self._close = b"}" if with_schemas else b""
         others = sorted(other for other in formats() if not [*formats()[other].wrongs(settings)])
         self._reader = reader_of(settings, [*others, name])
@@ -77,10 +78,7 @@ class TopicForm:
             op: c, u, d or r.
             position: `cdc.pos`.
         """
-        if not self._flat:
-            return whole + self._close
-        deleted = b"true" if op == "d" else b"false"
-        return b',"__deleted":"%b","__op":"%b","__pos":%b}' % (deleted, op.encode(), orjson.dumps(position))
+        return flat.tail(op, position) if self._flat else whole + self._close
 
     def key(self, json: bytes) -> bytes:
         """What stands for a key. Raises: ProtocolError, and what a registry has to say."""
@@ -90,17 +88,11 @@ class TopicForm:
 
     def changed(self, row: bytes, tail: bytes) -> bytes:
         """What stands for a row that there is. Raises as `key` does."""
-        if self._flat:
-            return row[:-1] + tail
-        value = self._before + CHANGED + row + tail
-        return value if self._writer is None else self._written(self._writer.value, value)
+        return row[:-1] + tail if self._flat else self._value(CHANGED + row + tail)
 
     def deleted(self, row: bytes, tail: bytes) -> bytes:
         """What stands for a row that there is no more. Raises as `key` does."""
-        if self._flat:
-            return row[:-1] + tail
-        value = self._before + DELETED + row + b',"after":null' + tail
-        return value if self._writer is None else self._written(self._writer.value, value)
+        return row[:-1] + tail if self._flat else self._value(DELETED + row + b',"after":null' + tail)
 
     def digest(self, row: bytes) -> bytes:
         """Of a row; equal for all spellings of it that the format writes alike. Raises as `key` does."""
@@ -132,6 +124,10 @@ class TopicForm:
             return json, None if row is None else self.digest(row)
         except (ValueError, KeyError, TypeError, ProtocolError):
             return json, b""
+
+    def _value(self, event: bytes) -> bytes:
+        value = self._before + event
+        return value if self._writer is None else self._written(self._writer.value, value)
 
     def _written(self, write: Callable[[bytes], bytes], json: bytes) -> bytes:
         try:

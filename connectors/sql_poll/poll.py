@@ -337,7 +337,8 @@ class _Page:
         """Rows become records; where one has no form, those before it do, and the error is raised."""
         digest, rows, refusal = self._poll.form.digest, list[tuple[bytes, bytes, bytes]](), None
         try:
-            rows += ((key, row, digest(row)) for key, row in some)
+            for key, row in some:
+                rows.append((key, row, digest(row)))
         except CdcError as error:
             refusal = error
         some.clear()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
-from cdc.formats.connect_schema import Schema, adjusted, envelope, struct
+from cdc.formats.connect_schema import Schema, before_payload, key_schema, type_of, value_schema
 from cdc.formats.handling import Style
 
 from .form import Form
 from .planned import ColumnPlan, ConnectSchemas
-
-_TYPES: Final[Mapping[str, str]] = {"float32": "float", "float64": "double"}
 
 
 def connect_schemas(topic: str, style: Style, shown: Sequence[ColumnPlan], key: Sequence[ColumnPlan]) -> ConnectSchemas:
@@ -28,24 +26,13 @@ def connect_schemas(topic: str, style: Style, shown: Sequence[ColumnPlan], key: 
     """
     names = style.schema_names
     value, read = (
-        envelope(
-            topic,
-            struct(adjusted(f"{topic}.Value", names), *map(_member, columns), optional=True, version=None),
-            names=names,
-            with_cdc=style.with_cdc,
-        )
+        value_schema(topic, map(_member, columns), names=names, with_cdc=style.with_cdc)
         for columns in (shown, [replace(column, parameters=column.snapshot_parameters) for column in shown])
     )
-    keys = struct(
-        adjusted(f"{topic}.Key", names), *(_member(replace(column, parameters={})) for column in key), version=None
-    )
+    keys = key_schema(topic, (_member(replace(column, parameters={})) for column in key), names=names)
     return ConnectSchemas(
-        key=_before_payload(keys) if key else b"", value=_before_payload(value), read=_before_payload(read)
+        key=before_payload(keys) if key else b"", value=before_payload(value), read=before_payload(read)
     )
-
-
-def _before_payload(schema: Schema) -> bytes:
-    return b'{"schema":%b,"payload":' % orjson.dumps(schema)
 
 
 def _member(column: ColumnPlan) -> Schema:
@@ -62,7 +49,7 @@ def schema_of(form: Form, *, optional: bool, parameters: Mapping[str, str] | Non
         optional: whether they may be null.
         parameters: more than the form itself has.
     """
-    schema: Schema = {"type": _TYPES.get(form.json, form.json)}
+    schema: Schema = {"type": type_of(form.json)}
     if form.json == "array" and form.element is not None:
         schema["items"] = schema_of(form.element, optional=form.element.optional)
     if form.json == "map" and form.key is not None and form.element is not None:
