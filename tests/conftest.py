@@ -11,7 +11,7 @@ import secrets
 import signal
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -100,15 +100,22 @@ def postgres(
     return servers[installation]
 
 
-@pytest.fixture(scope="session")
-def kafka() -> Iterator[KafkaServer]:
-    """A running Apache Kafka. Without Java or Maven the test is skipped, and that is an error in the CI."""
+@contextmanager
+def needed_for(what: str) -> Iterator[None]:
+    """Skip, loudly, what cannot be tested for want of a server's files; in the CI that is an error."""
     try:
-        jars = kafka_jars()
+        yield
     except ServerError as why:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"{NOT_TESTED}everything with real Kafka: {why}")
+        pytest.skip(f"{NOT_TESTED}{what}: {why}")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaServer]:
+    """A running Apache Kafka. Without Java or Maven the test is skipped, and that is an error in the CI."""
+    with needed_for("everything with real Kafka"):
+        jars = kafka_jars()
     with KafkaServer(jars) as server:
         yield server
 

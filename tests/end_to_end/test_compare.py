@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from cdc.testing.servers import PostgresServer, ServerError, maven_jars
+from cdc.testing.servers import PostgresServer, maven_jars
 from tests.compare.debezium import POM
 from tests.compare.run import batch, compare
 from tests.conformance.play import SERVER
-from tests.conftest import NOT_TESTED
+from tests.conftest import needed_for
 
 SEED = 7
 
 
 def test_random_tables_have_debezium_s_events(tmp_path: Path, record_property: Callable[[str, str], None]) -> None:
-    try:
+    with needed_for("the comparison with Debezium itself"):
         maven_jars(POM, "debezium")
-    except ServerError as why:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"{NOT_TESTED}the comparison with Debezium itself: {why}")
     with PostgresServer(settings=SERVER) as server:
         result = compare((batch(SEED, number, 10) for number in (0, 1)), server, tmp_path)
     record_property("compared with Debezium", f"{result.tables} tables, {result.events} events, seed {SEED}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections import Counter, defaultdict
@@ -21,11 +20,11 @@ from cdc.holdings import LAST_RECORDS
 from cdc.prove.bridge import Bridge
 from cdc.prove.observed import await_key, consumer, messages
 from cdc.prove.truth import Row, Transaction, Witness
-from cdc.testing.servers import KafkaServer, ServerError, maven_jars
+from cdc.testing.servers import KafkaServer, maven_jars
 from cdc.testing.system import wait_for
 from tests.compare.connect import KafkaConnect
 from tests.compare.debezium import POM
-from tests.conftest import NOT_TESTED
+from tests.conftest import needed_for
 from tests.databases import Database
 
 SECONDS = 60.0
@@ -67,12 +66,8 @@ Keyed = dict[tuple[str, Any], list[Mark]]
 
 @pytest.fixture
 def connect(kafka: KafkaServer, prefix: str) -> Iterator[KafkaConnect]:
-    try:
+    with needed_for("switching from Debezium itself"):
         maven_jars(POM, "debezium")
-    except ServerError as why:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"{NOT_TESTED}switching from Debezium itself: {why}")
     with KafkaConnect(kafka.bootstrap_servers, f"{prefix}-connect", flush_ms=4000) as running:
         yield running
 

@@ -5,7 +5,6 @@ It needs Kafka Connect's schemas in every record.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from cdc.testing.servers import KafkaServer, PostgresServer, ServerError, maven_jars
+from cdc.testing.servers import KafkaServer, PostgresServer, maven_jars
 from cdc.testing.system import wait_for
 from tests.compare import debezium as debezium_process
 from tests.compare import jdbc_sink
 from tests.compare.debezium import Debezium
-from tests.conftest import NOT_TESTED
+from tests.conftest import needed_for
 from tests.connector_line import Line
 from tests.databases import Database, fresh_database
 from tests.sink_line import Bridge, Member
@@ -84,13 +83,9 @@ def rows(database: Database, table: str) -> list[tuple[Any, ...]]:
 
 @pytest.fixture
 def target(postgres: PostgresServer, prefix: str) -> Iterator[Database]:
-    try:
+    with needed_for("Debezium's JDBC sink"):
         for pom, name in ((debezium_process.POM, "debezium"), (jdbc_sink.POM, "jdbc-sink")):
             maven_jars(pom, name)
-    except ServerError as why:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"{NOT_TESTED}Debezium's JDBC sink: {why}")
     with fresh_database(postgres, f"{prefix}target") as fresh:
         fresh.execute("CREATE TYPE mood AS ENUM ('sad', 'happy')")
         yield fresh

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 from confluent_kafka import Message
 
 from cdc.config import parse
 from cdc.debezium.text import text_of
 from cdc.debezium.translate import translate
 from cdc.prove.observed import messages, topics_of
-from cdc.testing.servers import KafkaServer, ServerError, maven_jars
+from cdc.testing.servers import KafkaServer, maven_jars
 from tests.compare.debezium import POM, Debezium
 from tests.compare.normalise import normal_header
 from tests.conformance.bridge import Bridge
-from tests.conftest import NOT_TESTED
+from tests.conftest import needed_for
 from tests.databases import Database
 
 TABLES = """
@@ -77,12 +75,8 @@ def transforms(prefix: str) -> dict[str, str]:
 def test_topics_have_what_debezium_puts_there(
     prefix: str, kafka: KafkaServer, database: Database, tmp_path: Path
 ) -> None:
-    try:
+    with needed_for("transforms beside Debezium's own"):
         maven_jars(POM, "debezium")
-    except ServerError as why:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"{NOT_TESTED}transforms beside Debezium's own: {why}")
     database.execute(TABLES)
     properties = {
         "topic.prefix": prefix,
